@@ -1,0 +1,1 @@
+"""The tdsl compiler: pure functions from a recorded graph to LLVM IR."""

@@ -1,0 +1,1 @@
+"""tdsl, the tensor language that compiles."""

@@ -1,0 +1,5 @@
+"""`python -m tdsl` is the `tdsl` command."""
+
+from tdsl.cli import main
+
+raise SystemExit(main())
