@@ -46,7 +46,7 @@ def improve(graph: Graph, upto: str | None = None) -> Graph:
 
 def compile_graph(graph: Graph, hints: Mapping[Sym, int] | None = None) -> Program:
     """Graph → program of kernels in index notation. Pure."""
-    return schedule(improve(graph), hints)
+    return schedule(improve(graph), hints, graph)
 
 
 def lower(kernel: Kernel, target: Target, upto: str | None = None) -> loops.Module:

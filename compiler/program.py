@@ -39,7 +39,8 @@ Step = KernelStep | LibraryStep
 class Program:
     """`outputs[k]` is the slot that holds the graph's k-th output; two outputs may share one (a reshape)."""
 
-    graph: Graph
+    recorded: Graph  # before the passes
+    graph: Graph  # after them
     slots: tuple[Type, ...]
     inputs: int  # how many slots are inputs
     numbers: int

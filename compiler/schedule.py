@@ -39,7 +39,7 @@ class _Group:
     ops: int = 0
 
 
-def schedule(graph: Graph, hints: Mapping[Sym, int] | None = None) -> Program:
+def schedule(graph: Graph, hints: Mapping[Sym, int] | None = None, recorded: Graph | None = None) -> Program:
     """Decide what is stored, what is computed where it is read, and in which kernels.
 
     `hints` gives run-time sizes the values they have now, to weigh costs by; the program is right for any values.
@@ -47,7 +47,7 @@ def schedule(graph: Graph, hints: Mapping[Sym, int] | None = None) -> Program:
     fusion = Fusion(graph, hints or {})
     aliases = _aliases(fusion)
     groups, libraries = _group(fusion, aliases)
-    return _assemble(fusion, groups, libraries, aliases)
+    return _assemble(fusion, groups, libraries, aliases, recorded or graph)
 
 
 def _aliases(fusion: Fusion) -> dict[Value, Value]:
@@ -166,7 +166,11 @@ class _Slots:
 
 
 def _assemble(
-    fusion: Fusion, groups: list[_Group], libraries: Mapping[int, Value], aliases: Mapping[Value, Value]
+    fusion: Fusion,
+    groups: list[_Group],
+    libraries: Mapping[int, Value],
+    aliases: Mapping[Value, Value],
+    recorded: Graph,
 ) -> Program:
     slots = _Slots(fusion)
     steps: list[Step] = []
@@ -190,7 +194,14 @@ def _assemble(
             outputs.append(slots.slot[out])
     graph = fusion.graph
     return Program(
-        graph, tuple(slots.types), len(slots.tensors), len(slots.number), graph.sizes, tuple(steps), tuple(outputs)
+        recorded,
+        graph,
+        tuple(slots.types),
+        len(slots.tensors),
+        len(slots.number),
+        graph.sizes,
+        tuple(steps),
+        tuple(outputs),
     )
 
 
