@@ -166,7 +166,7 @@ class _Run:
         body = np.broadcast_to(body, shape)
         mask = np.broadcast_to(np.asarray(True) if guard is None else guard, shape)
         with np.errstate(all="ignore"):
-            result = _REDUCE[e.op](body, mask, axes)
+            result = REDUCE[e.op](body, mask, axes)
         if e.op in ("argmax", "argmin"):
             result = np.where(result >= 0, result + self.range[e.binders[0].name][0], -1)
         return np.asarray(result).astype(e.dtype.numpy, copy=False)
@@ -223,7 +223,7 @@ def _arg(x: Array, m: Array, ax: tuple[int, ...], largest: bool) -> Array:
     return np.where(some, np.where(chosen, found, first_live), -1)
 
 
-_REDUCE: dict[str, Any] = {
+REDUCE: dict[str, Any] = {
     "sum": lambda x, m, ax: np.where(m, _wide(x), np.zeros((), x.dtype)).sum(ax, keepdims=True, dtype=_wide(x).dtype),
     "mean": lambda x, m, ax: np.where(m, _wide(x), 0).sum(ax, keepdims=True) / m.sum(ax, keepdims=True),
     "prod": lambda x, m, ax: np.where(m, _wide(x), np.ones((), x.dtype)).prod(

@@ -1,1 +1,5 @@
-"""To come."""
+"""Every op, one family to a file. Importing this fills `graph.OPS`."""
+
+from tdsl.compiler.ops import contraction, elementwise, indexing, reduce, view
+
+__all__ = ["contraction", "elementwise", "indexing", "reduce", "view"]
