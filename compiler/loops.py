@@ -136,7 +136,7 @@ class Func:
     args: list[SSA]
     body: Block
     workspaces: tuple[Workspace, ...] = ()
-    private: bool = False
+    framed: bool = True  # an entry: called with a frame of 8-byte slots. Else a plain function of these arguments.
 
 
 @dataclass(eq=False, slots=True)

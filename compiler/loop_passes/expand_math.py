@@ -20,7 +20,7 @@ def _expand_func(func: Func) -> Func:
     replaced: dict[SSA, SSA] = {}
     body = Block(list(func.body.args))
     _copy_block(func.body, body, replaced)
-    return Func(func.name, func.args, body, func.workspaces, func.private)
+    return Func(func.name, func.args, body, func.workspaces, func.framed)
 
 
 def _copy_block(old: Block, new: Block, replaced: dict[SSA, SSA]) -> None:

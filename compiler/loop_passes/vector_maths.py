@@ -288,7 +288,7 @@ def _reduce_huge(x: Lane) -> tuple[Lane, Lane, Lane]:
     def and_(a: Lane) -> Lane:
         return a.both(mask)
 
-    position = exponent + 30  # the first bit of 2/pi that gives a multiple below 4 of the quotient, plus a word
+    position = exponent + 30  # of the bit of weight 2^(1 - exponent): bits before it give multiples of 4
     start = position.test("slt", 0).choose(position.const(0), position)
     word, offset = start.shift("shrui", 5), start.both(start.const(31))
     words = [bits.const(0) for _ in range(6)]
@@ -301,7 +301,7 @@ def _reduce_huge(x: Lane) -> tuple[Lane, Lane, Lane]:
         moved = Lane(pair.b, pair.b.binary("arith.shrui", pair.ssa, (offset.const(32) - offset).ssa))
         aligned.append(and_(moved))
     m_low, m_high = and_(mantissa), mantissa.shift("shrui", 32)
-    # product of the 53-bit mantissa and 160 bits of 2/pi, modulo 2^192, in 32-bit digits, least first
+    # product of the 53-bit mantissa and 160 bits of 2/pi, in 32-bit digits, least first
     digits = [bits.const(0) for _ in range(7)]
     for k, digit in enumerate(reversed(aligned)):
         carry = bits.const(0)
@@ -315,9 +315,9 @@ def _reduce_huge(x: Lane) -> tuple[Lane, Lane, Lane]:
 
 def _fraction(x: Lane, digits: list[Lane]) -> tuple[Lane, Lane, Lane]:
     """Quadrant and remainder from the fixed-point quotient whose binary point is known."""
-    # The window starts 30 bits after the exponent's weight: its top digit has weight 2^(63), see _reduce_huge.
-    top = digits[5].shift("shli", 32).either(digits[4])
-    rest = digits[3].shift("shli", 32).either(digits[2])
+    # Modulo 2^160 with 158 fraction bits: the two bits above the point are the quadrant.
+    top = digits[4].shift("shli", 32).either(digits[3])
+    rest = digits[2].shift("shli", 32).either(digits[1])
     quadrant = top.shift("shrui", 62)
     high = top.shift("shli", 2).either(rest.shift("shrui", 62))
     low = rest.shift("shli", 2)

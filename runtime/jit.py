@@ -1,0 +1,150 @@
+"""LLVM IR to machine code in this process.
+
+No IR passes run: lowering emits vector code that needs none, and the code generator alone is the fastest way to
+code. Externals are checked against what is registered before LLVM links, because LLVM links an unknown symbol
+silently and the call crashes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from tdsl.compiler.source import InternalError
+from tdsl.compiler.target import Target
+from tdsl.runtime import threads
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Loaded:
+    """A function's address, and what keeps its code alive: whoever calls the address holds this object."""
+
+    address: int
+    engine: Any
+
+
+_registered: dict[str, object] = {}
+_DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
+
+
+@cache
+def host_target() -> Target:
+    """This machine, as LLVM sees it."""
+    _initialize()
+    cpu, found = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+    features = found.flatten()
+    bits, registers, masked, fma = 128, 16, False, True
+    if found.get("avx512f"):
+        bits, registers, masked = 512, 32, True
+    elif found.get("avx2"):
+        bits, masked = 256, True
+    elif platform.machine() in ("aarch64", "arm64"):
+        registers = 32
+    else:
+        fma = bool(found.get("fma"))
+    return Target(llvm.get_default_triple(), cpu, features, bits, registers, has_fma=fma, has_masked_memory=masked)
+
+
+@cache
+def _initialize() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+def _machine(target: Target) -> Any:
+    """A target machine: each engine takes one of its own."""
+    _initialize()
+    triple = target.triple or llvm.get_default_triple()
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, jit=True
+    )
+
+
+def _parse(ir: str) -> Any:
+    try:
+        module = llvm.parse_assembly(ir)
+        module.verify()
+    except RuntimeError as error:
+        raise InternalError(f"LLVM refuses the IR that was made: {error}\n{ir}") from None
+    return module
+
+
+def load(ir: str, entry: str, target: Target) -> Loaded:
+    """Compile the module and find `entry` in it."""
+    for name in _DECLARED.findall(ir):
+        if not name.startswith("llvm.") and not is_registered(name):
+            raise InternalError(f"the external function {name!r} is not registered")
+    module = _parse(ir)
+    engine = llvm.create_mcjit_compiler(module, _machine(target))
+    engine.finalize_object()
+    address = engine.get_function_address(entry)
+    if not address:
+        raise InternalError(f"no function {entry!r} in the compiled module")
+    return Loaded(address, engine)
+
+
+def assembly(ir: str, target: Target) -> str:
+    """The module as this machine's assembly."""
+    module = _parse(ir)
+    text: str = _machine(target).emit_assembly(module)
+    return text
+
+
+def register(name: str, address: int, keep: object) -> None:
+    """Let compiled code call `address` by `name`; `keep` holds the code alive for good."""
+    _registered[name] = keep
+    llvm.add_symbol(name, address)
+
+
+def is_registered(name: str) -> bool:
+    if name == "tdsl_parallel" and name not in _registered:
+        _register_parallel()
+    return name in _registered
+
+
+def _register_parallel() -> None:
+    """`tdsl_parallel(body, context, n)`: the iterations 0..n-1 shared out over the OpenMP runtime's threads."""
+    runtime = threads.runtime()
+    for name, address in runtime.symbols.items():
+        register(name, address, runtime)
+    loaded = load(threads.launcher_ir(runtime), "tdsl_parallel", host_target())
+    register("tdsl_parallel", loaded.address, loaded)
+
+
+_DRIVE = """
+define void @tdsl_drive(ptr %functions, ptr %frames, i64 %n) {
+entry:
+  br label %body
+body:
+  %i = phi i64 [ 0, %entry ], [ %next, %body ]
+  %fp = getelementptr i64, ptr %functions, i64 %i
+  %f = load ptr, ptr %fp
+  %ap = getelementptr i64, ptr %frames, i64 %i
+  %a = load ptr, ptr %ap
+  call void %f(ptr %a)
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %n
+  br i1 %more, label %body, label %done
+done:
+  ret void
+}
+"""
+
+
+@cache
+def _driver() -> Any:
+    loaded = load(_DRIVE, "tdsl_drive", host_target())
+    function = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)(loaded.address)
+    function.keep = loaded
+    return function
+
+
+def drive(functions: int, frames: int, n: int) -> None:
+    """Call the n functions whose addresses lie at `functions`, each with its frame: one foreign call, no GIL."""
+    _driver()(functions, frames, n)
