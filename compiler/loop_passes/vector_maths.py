@@ -175,7 +175,8 @@ def expm1(x: Lane) -> Lane:
     high = _EXP_RANGE[t][1]
     n, r = _reduce_exp(x.least(-40.0).most(high))
     p = (r * r).fma(poly(r, _EXP_POLY[t]), r)
-    inverse = _power_of_two(n.const(0) - n.test("slt", 1000 if t is F64 else 120).choose(n, 0), t)
+    small = n.test("slt", 1000 if t is F64 else 120)
+    inverse = small.choose(_power_of_two(n.const(0) - small.choose(n, 0), t), 0.0)
     y = _scale(p + (1.0 - inverse), n)
     y = n.test("eq", 0).choose(p, y)
     return x.test("oeq", 0.0).choose(x, y)

@@ -1,1 +1,15 @@
-"""To come."""
+"""Kernels to loops."""
+
+from tdsl.compiler.kernel import Kernel
+from tdsl.compiler.loops import Module
+from tdsl.compiler.lower.collapse import collapse
+from tdsl.compiler.lower.nest import lower_nest
+from tdsl.compiler.target import Target
+
+
+def lower_kernel(kernel: Kernel, target: Target) -> Module:
+    """Scalar loops, marked where they may be widened or shared out."""
+    return lower_nest(collapse(kernel), target)
+
+
+__all__ = ["lower_kernel"]

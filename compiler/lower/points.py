@@ -1,0 +1,284 @@
+"""The value of an index-notation expression at one point of a loop nest, as loops IR.
+
+A point is known by its axes (`Scope`). A value that was made in a scope is found again in the scopes inside it, so
+what two statements share is computed once. A read that may be outside is made under an `scf.if`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tdsl.compiler.affine import Ranges, within
+from tdsl.compiler.dtype import DType, bool_, i64
+from tdsl.compiler.graph import Size, Sym
+from tdsl.compiler.kernel import (
+    Axis,
+    Binder,
+    Call,
+    Const,
+    Definition,
+    Expr,
+    Kernel,
+    Read,
+    Reduce,
+    SizeOf,
+    children,
+    free_axes,
+)
+from tdsl.compiler.loops import I64, SSA
+from tdsl.compiler.loops_builder import Builder
+from tdsl.compiler.lower.scalars import Scalars, scalar_type
+from tdsl.compiler.source import InternalError
+
+Key = tuple[object, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Scope:
+    """Axes in sight, and values already made here."""
+
+    axes: dict[str, SSA]
+    ranges: dict[str, tuple[Size, Size]]
+    made: list[dict[Key, SSA]] = field(default_factory=lambda: [{}])
+
+    def find(self, key: Key) -> SSA | None:
+        for level in reversed(self.made):
+            if key in level:
+                return level[key]
+        return None
+
+    def inside(self, binders: list[tuple[Binder, SSA]]) -> Scope:
+        axes = self.axes | {b.name: iv for b, iv in binders}
+        ranges = self.ranges | {b.name: (b.lo, b.hi) for b, _ in binders}
+        return Scope(axes, ranges, [*self.made, {}])
+
+
+class Points:
+    """Emits expressions of one kernel. `reduce` is given by the nest, which knows how loops are made."""
+
+    def __init__(
+        self,
+        b: Builder,
+        kernel: Kernel,
+        memory: dict[str, SSA],
+        numbers: dict[str, SSA],
+        sizes: dict[Sym, SSA],
+        errors: SSA,
+        reduce: Callable[[Reduce, Scope, SSA | None], SSA],
+    ) -> None:
+        self.b, self.kernel, self.memory, self.numbers, self.sizes = b, kernel, memory, numbers, sizes
+        self.errors, self.reduce = errors, reduce
+        self.shapes = {p.name: p.shape for p in kernel.params}
+        self.dtypes = {p.name: p.dtype for p in kernel.params}
+        self.definitions = {s.name: s for s in kernel.body if isinstance(s, Definition)}
+        self.stored: set[str] = set()  # definitions whose memory holds their values already
+        self._live: SSA | None = None
+        self.scalars = Scalars(b, self._fail)
+
+    def size(self, n: Size) -> SSA:
+        return self.sizes[n] if isinstance(n, Sym) else self.b.constant(n)
+
+    # ---- faults
+
+    def _fail(self, condition: SSA) -> None:
+        self.report(condition, self._live)
+
+    def report(self, condition: SSA, live: SSA | None) -> None:
+        if live is not None:
+            condition = self.b.binary("arith.andi", condition, live)
+        self.b.op("tdsl.report", (condition, self.errors), site=0)
+
+    # ---- values
+
+    def value(self, e: Expr, scope: Scope, live: SSA | None = None) -> SSA:
+        """The SSA value of `e`; `live` is the condition under which its reads are made."""
+        if isinstance(e, Const):
+            return self.scalars.const(e.value, e.dtype)
+        if isinstance(e, Axis | SizeOf):
+            return self.scalars.from_index(self.index(e, scope, live))
+        if isinstance(e, Read):
+            return self.read(e, scope, live)
+        if isinstance(e, Reduce):
+            key = self._key(e, scope, live)
+            return self._remember(scope, key, free_axes(e), lambda: self.reduce(e, scope, live))
+        return self.call(e, scope, live)
+
+    def _key(self, e: Expr, scope: Scope, live: SSA | None) -> Key:
+        return (e, live, *(scope.axes[a] for a in sorted(free_axes(e))))
+
+    def _remember(self, scope: Scope, key: Key, axes: set[str], make: Callable[[], SSA]) -> SSA:
+        found = scope.find(key)
+        if found is None:
+            found = make()
+            scope.made[-1][key] = found
+        return found
+
+    def call(self, e: Call, scope: Scope, live: SSA | None) -> SSA:
+        if e.fn == "where":
+            return self._where(e, scope, live)
+        args = [self.value(a, scope, live) for a in e.args]
+        if e.fn == "cast":
+            return self.scalars.cast(args[0], e.args[0].dtype, e.dtype)
+        outer, self._live = self._live, live
+        result = self.scalars.function(e.fn, e.dtype, args, e.args[0].dtype)
+        self._live = outer
+        return result
+
+    def _where(self, e: Call, scope: Scope, live: SSA | None) -> SSA:
+        condition = self.value(e.args[0], scope, live)
+        if not any(self._careful(a, scope.ranges) for a in e.args[1:]):
+            yes, no = (self.value(a, scope, live) for a in e.args[1:])
+            return self.b.select(condition, yes, no)
+        negated = self.b.binary("arith.xori", condition, self.scalars.const(True, bool_))
+        both = condition if live is None else self.b.binary("arith.andi", condition, live)
+        other = negated if live is None else self.b.binary("arith.andi", negated, live)
+        yes, no = self.value(e.args[1], scope, both), self.value(e.args[2], scope, other)
+        return self.b.select(condition, yes, no)
+
+    def _careful(self, root: Expr, ranges: Ranges) -> bool:
+        """Whether evaluating the branch where it is not taken could fault or read outside."""
+        stack = [root]
+        while stack:
+            e = stack.pop()
+            if isinstance(e, Reduce) or isinstance(e, Read) and (e.tensor in self.definitions or e.checked):
+                return True
+            if isinstance(e, Read) and e.fill is None and not self._inside(e, ranges):
+                return True
+            if isinstance(e, Call) and e.fn in ("floordiv", "mod", "fmod") and not e.dtype.is_float:
+                return True
+            stack.extend(children(e))
+        return False
+
+    def _inside(self, e: Read, ranges: Ranges) -> bool:
+        return all(within(ix, n, ranges) for ix, n in zip(e.index, self.shapes[e.tensor], strict=True))
+
+    # ---- reads
+
+    def read(self, e: Read, scope: Scope, live: SSA | None) -> SSA:
+        if e.tensor in self.numbers:
+            return self.numbers[e.tensor]
+        if e.tensor in self.definitions and e.tensor not in self.stored:
+            return self._local(self.definitions[e.tensor], e, scope, live)
+        places = [self.index(ix, scope, live) for ix in e.index]
+        key: Key = ("read", e.tensor, e.checked, e.fill, live, *places)
+        return self._remember(scope, key, set(), lambda: self._load(e, places, scope, live))
+
+    def _shape(self, name: str) -> tuple[Size, ...]:
+        return self.shapes[name] if name in self.shapes else self.definitions[name].shape
+
+    def _load(self, e: Read, places: list[SSA], scope: Scope, live: SSA | None) -> SSA:
+        shape = self._shape(e.tensor)
+        proved = all(within(ix, n, scope.ranges) for ix, n in zip(e.index, shape, strict=True))
+        flat = self.flat(places, shape)
+        if proved and (live is None or not e.checked):
+            return self._plain(e, flat)
+        inside = live if proved else self._bounds(e, places, shape, scope)
+        assert inside is not None
+        if e.checked and not proved:
+            outside = self.b.binary("arith.xori", inside, self.scalars.const(True, bool_))
+            self.report(outside, live)
+        if e.fill is None and live is not None and not proved:
+            inside = self.b.binary("arith.andi", inside, live)
+        memory, zero = self.memory[e.tensor], self.scalars.const(0, e.dtype)
+        if e.dtype is bool_:
+            zero = self.b.constant(0, memory.type.element)  # type: ignore[union-attr]
+        loaded = self.b.if_(inside, lambda: [self.b.load(memory, flat)], lambda: [zero])[0]
+        value = self.scalars.from_memory(loaded, e.dtype)
+        if e.fill is None:
+            return value
+        fill = self.value(e.fill, scope, self._not(inside, live) if self._careful(e.fill, scope.ranges) else live)
+        return self.b.select(inside, value, fill)
+
+    def _not(self, inside: SSA, live: SSA | None) -> SSA:
+        outside = self.b.binary("arith.xori", inside, self.scalars.const(True, bool_))
+        return outside if live is None else self.b.binary("arith.andi", outside, live)
+
+    def _plain(self, e: Read, flat: SSA) -> SSA:
+        return self.scalars.from_memory(self.b.load(self.memory[e.tensor], flat), e.dtype)
+
+    def bounds_or_none(self, e: Read, places: list[SSA], shape: tuple[Size, ...], scope: Scope) -> SSA | None:
+        """The condition that a read is inside; None where that is certain."""
+        if all(within(ix, n, scope.ranges) for ix, n in zip(e.index, shape, strict=True)):
+            return None
+        return self._bounds(e, places, shape, scope)
+
+    def _bounds(self, e: Read, places: list[SSA], shape: tuple[Size, ...], scope: Scope) -> SSA:
+        inside: SSA | None = None
+        for ix, place, n in zip(e.index, places, shape, strict=True):
+            if within(ix, n, scope.ranges):
+                continue
+            # one unsigned compare: a negative position is a very large one
+            test = self.b.compare("arith.cmpi", "ult", place, self.size(n))
+            inside = test if inside is None else self.b.binary("arith.andi", inside, test)
+        assert inside is not None
+        return inside
+
+    def _local(self, definition: Definition, e: Read, scope: Scope, live: SSA | None) -> SSA:
+        places = [self.index(ix, scope, live) for ix in e.index]
+        key: Key = ("local", definition, *places)
+        found = scope.find(key)
+        if found is not None:
+            return found
+        binders = list(zip(definition.binders, places, strict=True))
+        made = self.value(definition.expr, scope.inside(binders), live)
+        if live is None:
+            scope.made[-1][key] = made
+        return made
+
+    # ---- positions
+
+    def flat(self, places: list[SSA], shape: tuple[Size, ...]) -> SSA:
+        result = self.b.constant(0)
+        for place, n in zip(places, shape, strict=True):
+            result = self.b.add(self.b.mul(result, self.size(n)), place)
+        return result
+
+    def index(self, e: Expr, scope: Scope, live: SSA | None = None) -> SSA:
+        """An i64 expression as an `index`."""
+        b = self.b
+        if isinstance(e, Const):
+            return b.constant(int(e.value))
+        if isinstance(e, Axis):
+            return scope.axes[e.name]
+        if isinstance(e, SizeOf):
+            return self.sizes[e.sym]
+        if isinstance(e, Call) and e.dtype is i64 and e.fn in ("add", "sub", "mul"):
+            x, y = (self.index(a, scope, live) for a in e.args)
+            return {"add": b.add, "sub": b.sub, "mul": b.mul}[e.fn](x, y)
+        if isinstance(e, Call) and e.fn in ("floordiv", "mod") and _positive(e.args[1]):
+            return self._floor(e, scope, live)
+        return self.scalars.to_index(self.value(e, scope, live))
+
+    def _floor(self, e: Call, scope: Scope, live: SSA | None) -> SSA:
+        """Division by a positive size, rounding down."""
+        b = self.b
+        x, n = (self.index(a, scope, live) for a in e.args)
+        zero = b.constant(0)
+        known = within(e.args[0], 1 << 62, scope.ranges)
+        r = b.binary("arith.remsi", x, n)
+        if e.fn == "mod":
+            if known:
+                return r
+            below = b.compare("arith.cmpi", "slt", r, zero)
+            return b.select(below, b.binary("arith.addi", r, n), r)
+        q = b.binary("arith.divsi", x, n)
+        if known:
+            return q
+        below = b.compare("arith.cmpi", "slt", r, zero)
+        return b.select(below, b.binary("arith.subi", q, b.constant(1)), q)
+
+
+def _positive(e: Expr) -> bool:
+    return isinstance(e, SizeOf) or isinstance(e, Const) and e.value > 0
+
+
+def number_argument(b: Builder, scalars: Scalars, argument: SSA, dtype: DType) -> SSA:
+    """A number param (f64 or i64) as its dtype."""
+    if dtype.is_float:
+        return argument if argument.type is scalar_type(dtype) else b.convert("arith.truncf", argument, scalar_type(dtype))
+    if argument.type is not I64:
+        raise InternalError("an integer number is an i64")
+    return scalars.cast(argument, i64, dtype)
+
+
