@@ -174,7 +174,7 @@ class _Writer:
             parts += [", "] if k else []
             parts.append((ix, COND))
         if e.fill is not None:
-            parts += [" else ", (e.fill, COND)]
+            parts += [" else ", _operand(e.fill, e, COND)]
         return [*parts, "]"]
 
     def _reduction(self, e: Reduce, level: int) -> list[str | tuple[Expr, int]]:
@@ -188,7 +188,7 @@ class _Writer:
     def _call(self, e: Call) -> tuple[int, list[str | tuple[Expr, int]]]:
         a = e.args
         if e.fn == "where":
-            return COND, [(a[1], OR), " if ", (a[0], OR), " else ", (a[2], COND)]
+            return COND, [_operand(a[1], a[2], OR), " if ", (a[0], OR), " else ", _operand(a[2], a[1], COND)]
         if e.fn == "cast":
             return POSTFIX, [(a[0], POSTFIX), f".to({e.dtype})"]
         if e.fn == "neg":
@@ -205,21 +205,30 @@ class _Writer:
                 right = UNARY
             if own == COMPARE:
                 left = own + 1
-            return own, [self._left(a[0], left), f" {FUNCTIONS[e.fn].infix} ", self._right(e, a[1], right)]
+            first = _operand(a[0], a[1], self._left(a[0], left))
+            second = _operand(a[1], a[0], self._right(e, a[1], right))
+            return own, [first, f" {FUNCTIONS[e.fn].infix} ", second]
         parts: list[str | tuple[Expr, int]] = [f"{e.fn}("]
         for k, x in enumerate(a):
             parts += [", "] if k else []
             parts.append((x, COND))
         return POSTFIX, [*parts, ")"]
 
-    def _left(self, x: Expr, level: int) -> tuple[Expr, int]:
+    def _left(self, x: Expr, level: int) -> int:
         """A reduction swallows the product to its right, so on the left it is put in parentheses."""
-        return (x, UNARY) if level == TERM and _ends_in_reduction(x) else (x, level)
+        return UNARY if level == TERM and _ends_in_reduction(x) else level
 
-    def _right(self, e: Call, x: Expr, level: int) -> tuple[Expr, int]:
-        if isinstance(x, Reduce) and e.fn in ("mul", "div"):
-            return x, TERM  # the last operand of a product may be a reduction
-        return x, level
+    def _right(self, e: Call, x: Expr, level: int) -> int:
+        """The last operand of a product may be a reduction."""
+        return TERM if isinstance(x, Reduce) and e.fn in ("mul", "div") else level
+
+
+def _operand(x: Expr, fellow: Expr, level: int) -> str | tuple[Expr, int]:
+    """An operand; a literal whose fellow decides the dtype stands bare."""
+    if isinstance(x, Const) and not isinstance(fellow, Const) and x.dtype.is_float and x.dtype is fellow.dtype:
+        text = _literal(Const(x.value, f32))
+        return f"({text})" if text.startswith("-") and level > SUM else text
+    return x, level
 
 
 def _ends_in_reduction(e: Expr) -> bool:

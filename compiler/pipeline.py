@@ -28,6 +28,7 @@ GRAPH_PASSES: tuple[Callable[[Graph], Graph], ...] = (
     dce,  # every node reaches an output
 )
 LOOP_PASSES: tuple[Callable[[loops.Module, Target], loops.Module], ...] = (
+    hoist,  # reductions and subexpressions stand at the level of their axes
     parallel,  # independent outer loops are chunks for threads
     vectorize,  # innermost loops step by vectors, with a tail
     expand_math,  # exp, tanh, ... are arithmetic

@@ -1,18 +1,262 @@
-"""Demanded values to bytes: find the program of a recorded graph, or have it compiled, and run it."""
+"""Demanded values to bytes: find the program of a recorded graph, or have it compiled, and run it.
+
+Three ways to find it, from cheap to dear:
+1. the recording's key (ops, attrs, wiring, shapes) names a plan: one walk of the recorded values and one call;
+2. its structure was seen with other sizes: a program whose differing sizes are run-time arguments fits or is made;
+3. it is new: compiled for these sizes exactly.
+Python numbers are arguments always, so a changed learning rate is way 1.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import RLock
+from typing import Any
 
 import numpy as np
 
-from tdsl.compiler.graph import Value
-from tdsl.runtime.buffer import Buffer
-from tdsl.runtime.interpreter import interpret
+from tdsl.compiler import generalize, pipeline
+from tdsl.compiler.dtype import u8
+from tdsl.compiler.evaluate import evaluate
+from tdsl.compiler.graph import Graph, Size, Sym, Value
+from tdsl.compiler.kernel import Kernel
+from tdsl.compiler.program import Program
+from tdsl.compiler.source import InternalError, TdslError
+from tdsl.runtime import jit
+from tdsl.runtime.buffer import Buffer, empty
+from tdsl.runtime.interpreter import array_of, run_op
+from tdsl.runtime.kernels import KernelCache
+from tdsl.runtime.plan import Plan, can_fail
+
+MAX_PLANS = 1000
+MAX_PROGRAMS_A_STRUCTURE = 8
+
+
+class Failure:
+    """In place of the bytes of a value whose computation failed: whoever demands it gets the error again."""
+
+    def __init__(self, error: TdslError) -> None:
+        self.error = error
+
+    @property
+    def address(self) -> int:
+        raise self.error
+
+    @property
+    def array(self) -> Any:
+        raise self.error
+
+    def view(self, shape: tuple[int, ...]) -> Any:
+        raise self.error
+
+
+@dataclass(eq=False, slots=True)
+class Counters:
+    """What the dispatcher did so far; `kernels` were compiled, `programs` scheduled, `plans` bound to sizes."""
+
+    runs: int = 0
+    plans: int = 0
+    programs: int = 0
+
+    @property
+    def kernels(self) -> int:
+        return _kernels.compiled
+
+
+@dataclass(eq=False, slots=True)
+class _Structure:
+    """Programs of one structure: the exact ones' integers, and the patterns with run-time sizes."""
+
+    seen: list[tuple[Size, ...]] = field(default_factory=list)
+    general: list[tuple[tuple[Size, ...], Program]] = field(default_factory=list)
+
+
+counters = Counters()
+observers: list[Callable[[Program], None]] = []  # called with each program that is about to run
+
+_lock = RLock()
+_kernels = KernelCache(jit.host_target())
+_plans: OrderedDict[tuple[int, ...], Plan] = OrderedDict()
+_structures: OrderedDict[Any, _Structure] = OrderedDict()
+_arena = empty(u8, 1 << 16)
 
 
 def realize(values: Sequence[Value]) -> None:
-    """Give every value its bytes: sets `value.data`."""
-    wanted = [v for v in values if v.data is None]
-    for value, array in zip(wanted, interpret(wanted), strict=True):
-        value.data = Buffer(np.array(array).reshape(-1))
+    """Give every value its bytes, all in one program: sets `value.data`.
+
+    An error found while running (a position outside a tensor, an integer divided by zero) is raised after all that
+    does not depend on it has its bytes.
+    """
+    with _lock:
+        wanted = list(dict.fromkeys(v for v in values if v.data is None))
+        if not wanted:
+            return
+        order, place, key = linearize(wanted)
+        outputs = [place[v] for v in wanted]
+        plan = _plan((*key, -3, *outputs), order, outputs)
+        inputs, numbers = _arguments(order)
+        counters.runs += 1
+        for observer in observers:
+            observer(plan.program)
+        results = plan.run(inputs, numbers, _arena_of(plan.arena_size))
+        if plan.failed():
+            _explain(order, wanted)
+            return
+        for value, buffer in zip(wanted, results, strict=True):
+            value.data = buffer
+
+
+def clear_cache() -> None:
+    """Forget every compiled program and kernel."""
+    with _lock:
+        _plans.clear()
+        _structures.clear()
+        _kernels.clear()
+
+
+def linearize(wanted: Sequence[Value]) -> tuple[list[Value], dict[Value, int], list[int]]:
+    """Pending values args first, down to those with data; each one's place; and the recording's key."""
+    order: list[Value] = []
+    place: dict[Value, int] = {}
+    key: list[int] = []
+    stack = list(reversed(wanted))
+    while stack:
+        value = stack[-1]
+        if value in place:
+            stack.pop()
+            continue
+        if value.data is not None or value.op is None:
+            key.append(-2 if value.is_number else -1)
+        else:
+            args = value.args
+            missing = [a for a in args if a not in place]
+            if missing:
+                missing.reverse()
+                stack += missing
+                continue
+            key.append(value.signature.number)  # type: ignore[union-attr]
+            key += [place[a] for a in args]
+        place[value] = len(order)
+        order.append(value)
+        stack.pop()
+    return order, place, key
+
+
+def _arguments(order: Sequence[Value]) -> tuple[list[Buffer], list[bool | int | float]]:
+    inputs: list[Buffer] = []
+    numbers: list[bool | int | float] = []
+    for value in order:
+        data = value.data
+        if data is None:
+            if value.op is None:
+                raise InternalError(f"{value!r} has neither an op nor data")
+        elif value.is_number:
+            numbers.append(data)
+        else:
+            inputs.append(data)
+    return inputs, numbers
+
+
+def _plan(key: tuple[int, ...], order: Sequence[Value], outputs: Sequence[int]) -> Plan:
+    plan = _plans.get(key)
+    if plan is not None:
+        _plans.move_to_end(key)
+        return plan
+    program, sizes = _program(order, outputs)
+    plan = _plans[key] = Plan(program, sizes, _kernels)
+    counters.plans += 1
+    if len(_plans) > MAX_PLANS:
+        _plans.popitem(last=False)
+    return plan
+
+
+def _program(order: Sequence[Value], outputs: Sequence[int]) -> tuple[Program, dict[Sym, int]]:
+    structure, sizes = generalize.describe(order, outputs)
+    known = _structures.setdefault(structure, _Structure())
+    _structures.move_to_end(structure)
+    if len(_structures) > MAX_PLANS:
+        _structures.popitem(last=False)
+    for pattern, program in known.general:
+        values = generalize.match(pattern, sizes)
+        if values is not None:
+            return program, values
+    for old in [p for p, _ in known.general] + known.seen[-1:]:
+        found = _general_program(known, old, order, outputs, sizes)
+        if found is not None:
+            return found
+    known.seen.append(sizes)
+    del known.seen[:-MAX_PROGRAMS_A_STRUCTURE]
+    return _compile(generalize.build(order, outputs, sizes), {}), {}
+
+
+def _general_program(
+    known: _Structure, old: tuple[Size, ...], order: Sequence[Value], outputs: Sequence[int], sizes: tuple[Size, ...]
+) -> tuple[Program, dict[Sym, int]] | None:
+    """A program for the old sizes and the new; None where a rule needs to know a size exactly."""
+    pattern = generalize.common_pattern(old, sizes)
+    values = None if pattern is None else generalize.match(pattern, sizes)
+    if pattern is None or values is None:
+        return None
+    try:
+        program = _compile(generalize.build(order, outputs, pattern), values)
+        Plan(program, values, _kernels)  # its kernels must compile with run-time sizes, too
+    except (TdslError, TypeError, AttributeError, KeyError):
+        return None
+    known.general.insert(0, (pattern, program))
+    del known.general[MAX_PROGRAMS_A_STRUCTURE:]
+    return program, values
+
+
+def _compile(graph: Graph, hints: dict[Sym, int]) -> Program:
+    counters.programs += 1
+    return pipeline.compile_graph(graph, hints)
+
+
+def _arena_of(size: int) -> Buffer:
+    global _arena
+    if _arena.array.size < size:
+        _arena = empty(u8, size)
+    return _arena
+
+
+def _explain(order: Sequence[Value], wanted: Sequence[Value]) -> None:
+    """Run op by op to find what failed: the rest gets its bytes, the failed a Failure; then raise."""
+    arrays: dict[Value, Any] = {}
+    first: TdslError | None = None
+    for value in order:
+        if value.op is None or value.data is not None:
+            arrays[value] = array_of(value)
+            continue
+        args = [arrays[a] for a in value.args]
+        failed = next((a for a in args if isinstance(a, Failure)), None)
+        if failed is not None:
+            arrays[value] = failed
+            continue
+        try:
+            arrays[value] = _checked(value, args)
+        except TdslError as error:
+            error.raw_span = error.raw_span or value.span
+            arrays[value] = Failure(error)
+            first = first or error
+    for value in wanted:
+        result = arrays[value]
+        value.data = result if isinstance(result, Failure) else Buffer(np.array(result).reshape(-1))
+    if first is None:
+        raise InternalError("a kernel reported a fault that op-by-op evaluation does not see")
+    raise first
+
+
+def _checked(value: Value, args: list[Any]) -> Any:
+    """The op's result; through its kernel when that may fail, since the kernel says where."""
+    op = value.op
+    assert op is not None
+    if op.kernel is None:
+        return run_op(value, args)
+    kernel = op.kernel(tuple(a.type for a in value.args), value.type, value.attrs)
+    assert isinstance(kernel, Kernel)
+    if not can_fail(kernel):
+        return run_op(value, args)
+    named = {p.name: a for p, a in zip(kernel.params, args, strict=True)}
+    return evaluate(kernel, named, {})[kernel.outputs[0]]

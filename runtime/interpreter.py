@@ -1,4 +1,4 @@
-"""Running a graph op by op in NumPy: no passes, no kernels. The judge of the compiled way, and its stand-in."""
+"""Running a graph op by op in NumPy: no passes, no kernels. The judge of the compiled way."""
 
 from __future__ import annotations
 
@@ -7,36 +7,39 @@ from typing import Any
 
 import numpy as np
 
+from tdsl.compiler.evaluate import evaluate
 from tdsl.compiler.graph import Value, postorder
 from tdsl.compiler.kernel import FUNCTIONS
 from tdsl.compiler.source import InternalError
-from tdsl.runtime.buffer import Buffer
 
 Array = np.ndarray[Any, Any]
 
 
 def interpret(values: Sequence[Value]) -> list[Array]:
     """The values as arrays. Values with data are inputs; no value is changed."""
-    known = {v for v in postorder(values, stop=_Known()) if v.data is not None}
     arrays: dict[Value, Array] = {}
-    for value in postorder(values, stop=known):
-        arrays[value] = _array(value) if value.data is not None else _run(value, [arrays[a] for a in value.args])
+    for value in postorder(values, stop=_Known()):
+        arrays[value] = array_of(value) if value.data is not None else run_op(value, [arrays[a] for a in value.args])
     return [arrays[v] for v in values]
 
 
 class _Known(frozenset[Value]):
+    """The set of all values with data."""
+
     def __contains__(self, value: object) -> bool:
         return isinstance(value, Value) and value.data is not None
 
 
-def _array(value: Value) -> Array:
+def array_of(value: Value) -> Array:
+    """An input's or a number's array."""
     if value.is_number:
         return np.asarray(value.data).astype(value.dtype.numpy)
-    assert isinstance(value.data, Buffer)
-    return value.data.view(value.shape)  # type: ignore[arg-type]
+    array: Array = value.data.view(value.shape)
+    return array
 
 
-def _run(value: Value, args: list[Array]) -> Array:
+def run_op(value: Value, args: list[Array]) -> Array:
+    """One op on arrays: its library function, its elementwise function, its reference, or its kernel, in NumPy."""
     op = value.op
     if op is None:
         raise InternalError(f"{value!r} has no data")
@@ -46,6 +49,11 @@ def _run(value: Value, args: list[Array]) -> Array:
         result = FUNCTIONS[op.elementwise].evaluate(*args)
     elif op.reference is not None:
         result = op.reference(*args, **value.attrs)
+    elif op.kernel is not None:
+        kernel = op.kernel(tuple(a.type for a in value.args), value.type, value.attrs)
+        named = {p.name: a for p, a in zip(kernel.params, args, strict=True)}
+        result = evaluate(kernel, named, {})[kernel.outputs[0]]
     else:
         raise InternalError(f"op {op.name} has no reference")
-    return np.ascontiguousarray(result).astype(value.dtype.numpy, copy=False).reshape(value.shape)
+    with np.errstate(all="ignore"):
+        return np.ascontiguousarray(result).astype(value.dtype.numpy, copy=False).reshape(value.shape)

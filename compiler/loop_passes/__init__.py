@@ -1,1 +1,1 @@
-"""To come."""
+"""Loop passes: one file, one function, Module and Target to Module."""

@@ -1,1 +1,1 @@
-"""To come."""
+"""Graph passes: one file, one function, Graph to Graph."""

@@ -1,0 +1,116 @@
+"""Differentiation of recorded values: one rule a value, from its op's record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tdsl.compiler.dtype import DType
+from tdsl.compiler.graph import DERIVED, ZERO, Graph, Value, apply, number, postorder
+from tdsl.compiler.kernel import Kernel
+from tdsl.compiler.kernel_grad import derive
+from tdsl.compiler.kernel_text import intern, rename
+from tdsl.compiler.ops.view import sum_to
+from tdsl.compiler.source import GradError, InternalError
+
+
+class GraphBuilder:
+    """Builds ops by name from values and Python numbers; a number is a constant of its fellow's dtype."""
+
+    def __call__(self, op: str, *operands: Value | bool | int | float, **attrs: Any) -> Value:
+        if op in ("constant", "iota"):
+            return apply(op, **attrs)
+        like = next((x for x in reversed(operands) if isinstance(x, Value)), None)
+        if like is None:
+            raise InternalError(f"{op}: a rule gives it numbers only")
+        values = [x if isinstance(x, Value) else apply("constant", value=x, dtype=like.dtype) for x in operands]
+        return apply(op, *values, **attrs)
+
+    def number(self, value: float, dtype: DType) -> Value:
+        """A number that may differ from run to run."""
+        return number(value, dtype)
+
+
+build = GraphBuilder()
+
+
+def pull_back(y: Value, g: Value, needs: Sequence[bool]) -> list[Value | None]:
+    """The gradients of y's args, given its own; None for an arg that needs none or gets none."""
+    op = y.op
+    if op is None:
+        raise InternalError("an input has no args to pull back to")
+    if op.vjp == ZERO:
+        return [None] * len(y.args)
+    if op.vjp == DERIVED:
+        return [_derived(y, g, k) if need else None for k, need in enumerate(needs)]
+    assert callable(op.vjp)
+    parts = op.vjp(build, g, y, *y.args)
+    result: list[Value | None] = []
+    for arg, part, need in zip(y.args, parts, needs, strict=True):
+        if part is None or not need or not arg.dtype.is_float:
+            result.append(None)
+        elif op.elementwise is not None:
+            result.append(sum_to(build, part, arg.shape))
+        else:
+            result.append(part)
+    return result
+
+
+_derivatives: dict[tuple[Kernel, int], Kernel | None] = {}
+
+
+def _derived(y: Value, g: Value, k: int) -> Value | None:
+    """The gradient of the k-th arg of a kernel in index notation, as such a kernel again."""
+    assert y.op is not None and y.op.kernel is not None
+    if not y.args[k].dtype.is_float:
+        return None
+    kernel = y.op.kernel(tuple(a.type for a in y.args), y.type, y.attrs)
+    key = (kernel, k)
+    if key not in _derivatives:
+        _derivatives[key] = derive(kernel, f"a{k}")
+    derived = _derivatives[key]
+    if derived is None:
+        return None
+    named = {f"a{i}": arg for i, arg in enumerate(y.args)} | {"y": y, "g": g}
+    args = [named[p.name] for p in derived.params]
+    return apply("index", *args, kernel=_renamed(derived))
+
+
+_renamings: dict[Kernel, Kernel] = {}
+
+
+def _renamed(kernel: Kernel) -> Kernel:
+    """The kernel as an `index` op wants it: params a0, a1, ... and output y."""
+    found = _renamings.get(kernel)
+    if found is None:
+        names = {p.name: f"%{i}" for i, p in enumerate(kernel.params)} | {kernel.outputs[0]: "%y"}
+        names |= {s.name: f"%t{i}" for i, s in enumerate(kernel.body) if hasattr(s, "name") and s.name not in names}
+        back = {n: n[1:] if not n[1:].isdigit() else f"a{n[1:]}" for n in names.values()}
+        found = _renamings[kernel] = intern(rename(rename(kernel, names), back))
+    return found
+
+
+def gradient(graph: Graph) -> Graph:
+    """The graph's outputs, and then the gradients of its one-element first output by its floating inputs."""
+    out = graph.outputs[0]
+    if out.shape and any(n != 1 for n in out.shape):
+        raise GradError("grad can be implicitly created only for scalar outputs", out.span)
+    seed = build("expand", build("constant", value=1.0, dtype=out.dtype), shape=out.shape)
+    wanted = [v for v in graph.inputs if v.dtype.is_float and not v.is_number]
+    order = postorder([out], stop=set(graph.inputs))
+    reach: set[Value] = set(wanted)
+    for value in order:
+        if any(a in reach for a in value.args) and value.op is not None:
+            reach.add(value)
+    cotangent: dict[Value, Value] = {out: seed}
+    for value in reversed(order):
+        g = cotangent.get(value)
+        if g is None or value.op is None:
+            continue
+        for arg, part in zip(value.args, pull_back(value, g, [a in reach for a in value.args]), strict=True):
+            if part is not None:
+                cotangent[arg] = build("add", cotangent[arg], part) if arg in cotangent else part
+    zero = [build("full", build("constant", value=0.0, dtype=v.dtype), shape=v.shape) for v in wanted]
+    gradients = [cotangent.get(v, z) for v, z in zip(wanted, zero, strict=True)]
+    numbers = [v for v in postorder(gradients, stop=set(graph.inputs)) if v.is_number and v not in graph.inputs]
+    return Graph([*graph.inputs, *numbers], [*graph.outputs, *gradients], graph.sizes)
