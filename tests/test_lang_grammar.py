@@ -131,7 +131,7 @@ def test_refused(text: str) -> None:
 
 
 def test_the_tables_are_those_of_the_grammar() -> None:
-    assert parse.TABLES.read_bytes().startswith(parse.stamp()), 'run python -c "from tdsl.lang import parse; parse.write_tables()"'
+    assert parse.TABLES.read_bytes().startswith(parse.stamp()), "run tdsl.lang.parse.write_tables()"
 
 
 def test_a_long_sum_needs_no_deep_stack() -> None:

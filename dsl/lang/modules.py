@@ -76,7 +76,7 @@ class Session:
         builtin = scope.names(used_names(tree))
         builtin.update(files.functions(real))
         builtin["$import"] = lambda path: self.importer(path, real)
-        names: dict[str, Any] = {"__builtins__": builtin, "__name__": real.stem, **constants}
+        names: dict[str, Any] = {"__builtins__": builtin, "__name__": "script", **constants}
         self.importing.append(real)
         try:
             exec(code, names)

@@ -162,7 +162,8 @@ def _plain(kind: ast.NamedType, value: Any) -> Mismatch | None:
     if name in PLAIN:
         wanted = PLAIN[name]
         good = isinstance(value, wanted) and (name == "bool" or not isinstance(value, bool))
-        return None if good else Mismatch(f"this is {describe(value)}, not {'an' if name[0] in 'i' else 'a'} {name}", kind)
+        article = "an" if name == "int" else "a"
+        return None if good else Mismatch(f"this is {describe(value)}, not {article} {name}", kind)
     if name in DTYPE_BY_NAME or name == "tensor" or name == "num":
         good = is_tensor(value) and (name == "tensor" or _dtype_fits(name, value.dtype))
         return None if good else Mismatch(f"this is {describe(value)}, not {name}", kind)

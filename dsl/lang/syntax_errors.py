@@ -49,7 +49,8 @@ def explain(source: Source, error: Any) -> SyntaxError:
     text = source.text
     tab = re.search(r"^ *\t", text, re.M)
     if tab:
-        return _error(source, "E0101", "a tab in the indentation", tab.end() - 1, 1, "this is a tab", "indent with spaces")
+        at, label = tab.end() - 1, "this is a tab"
+        return _error(source, "E0101", "a tab in the indentation", at, 1, label, "indent with spaces")
     if isinstance(error, DedentError):
         return _bad_dedent(source)
     token = getattr(error, "token", None)
