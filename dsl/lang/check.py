@@ -238,7 +238,8 @@ class _Checker:
         if close:
             self.add(NameError, "E0201", f"`{n.id}` is not defined", n, f"did you mean `{close[0]}`?")
         elif inside:
-            hint = f"if `{n.id}` is meant as an index, bind it: on the left of := , or by a reduction such as sum[{n.id}]"
+            hint = f"if `{n.id}` is meant as an index, bind it: on the left of := , "
+            hint += f"or by a reduction such as sum[{n.id}]"
             self.add(IndexNotationError, "E0401", f"`{n.id}` is not defined", n, hint)
         else:
             self.add(NameError, "E0201", f"`{n.id}` is not defined", n)

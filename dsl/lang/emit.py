@@ -212,7 +212,8 @@ class _Emitter:
         sides: list[py.expr] = []
         if isinstance(test, ast.Compare) and len(test.ops) == 1 and test.ops[0] not in ("is", "is not"):
             left, right = self.temporary(), self.temporary()
-            lines = [self.store(left, self.expr(test.first), test.at), self.store(right, self.expr(test.rest[0]), test.at)]
+            sources = ((left, test.first), (right, test.rest[0]))
+            lines = [self.store(name, self.expr(side), test.at) for name, side in sources]
             load = [py.Name(left, py.Load()), py.Name(right, py.Load())]
             condition = self.place(py.Compare(load[0], [self.comparison(test, test.ops[0])], [load[1]]), test.at)
             sides = [py.Name(left, py.Load()), py.Name(right, py.Load())]
