@@ -99,7 +99,7 @@ RULES["binder"] = lambda b, at, kids: ast.Binder(at, str(kids[0]), kids[1], kids
 RULES["gen_arg"] = lambda b, at, kids: ast.Comprehension(at, kids[0], *kids[1])
 RULES["list_comp"] = RULES["gen_arg"]
 RULES["comp_for"] = lambda b, at, kids: (kids[0], kids[1], _flat(kids[2:]))
-RULES["reduction"] = lambda b, at, kids: ast.Reduction(at, str(kids[0]), *kids[1], kids[2])
+RULES["reduction"] = lambda b, at, kids: ast.Reduction(at, str(kids[0]), kids[1][0], kids[1][1], kids[2])
 
 
 @rule("number")
@@ -313,8 +313,8 @@ RULES["param"] = lambda b, at, kids: ast.Param(at, str(kids[0]), kids[1], kids[2
 RULES["struct_def"] = lambda b, at, kids: ast.StructDef(at, str(kids[1]), b.place(kids[1]), kids[2])
 RULES["function_def"] = lambda b, at, kids: ast.FunctionDef(at, str(kids[1]), b.place(kids[1]), kids[2])
 RULES["model_def"] = lambda b, at, kids: ast.ModelDef(at, str(kids[1]), b.place(kids[1]), kids[2] or (), kids[3])
-RULES["scan_stmt"] = lambda b, at, kids: ast.Scan(at, *kids[1], kids[2])
-RULES["scatter_stmt"] = lambda b, at, kids: ast.Scatter(at, *kids[1], kids[2])
+RULES["scan_stmt"] = lambda b, at, kids: ast.Scan(at, kids[1][0], kids[1][1], kids[2])
+RULES["scatter_stmt"] = lambda b, at, kids: ast.Scatter(at, kids[1][0], kids[1][1], kids[2])
 
 
 @rule("from_import")

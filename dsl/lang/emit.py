@@ -132,10 +132,12 @@ class _Emitter:
             raise self.error("E0420", f"`{n.op}=` stands in a scatter only", n, hint)
         operator, value = OPERATORS[n.op], self.expr(n.value)
         if isinstance(n.target, ast.Name):
-            return [self.place(py.AugAssign(self.named(n.target, py.Store()), operator, value), n.at)]
+            target = self.place(py.Name(n.target.id, py.Store()), n.target.at)
+            self.named(n.target, py.Store())
+            return [self.place(py.AugAssign(target, operator, value), n.at)]
         if isinstance(n.target, ast.Subscript) and n.target.fill is None:
-            target = py.Subscript(self.expr(n.target.base), self.subscript(n.target), py.Store())
-            return [self.place(py.AugAssign(self.place(target, n.target.at), operator, value), n.at)]
+            place = py.Subscript(self.expr(n.target.base), self.subscript(n.target), py.Store())
+            return [self.place(py.AugAssign(self.place(place, n.target.at), operator, value), n.at)]
         if not isinstance(n.target, ast.Attribute):
             raise self.error("E0100", "this cannot be assigned to", n.target)
         owner, held = self.temporary(), self.temporary()
@@ -225,12 +227,12 @@ class _Emitter:
         return [*lines, self.place(py.If(refusal, [self.place(py.Expr(raise_), test.at)], []), test.at)]
 
     def s_import(self, n: ast.Import) -> list[py.stmt]:
-        value = self.helper("import", [py.Constant(n.path)], n.at)
+        value = self.helper("import", [self.constant(n.path)], n.at)
         return [self.store(n.alias or n.path[-1], value, n.at)]
 
     def s_fromimport(self, n: ast.FromImport) -> list[py.stmt]:
         module = self.temporary()
-        lines = [self.store(module, self.helper("import", [py.Constant(n.path)], n.at), n.at)]
+        lines = [self.store(module, self.helper("import", [self.constant(n.path)], n.at), n.at)]
         for name, here in n.names:
             read = self.helper("member", [py.Name(module, py.Load()), py.Constant(name)], n.at)
             lines.append(self.store(here, read, n.at))
@@ -322,7 +324,7 @@ class _Emitter:
         self.headers.pop()
         build = self.place(py.FunctionDef(n.name, self.arguments(n.params, "self"), lines or [py.Pass()], []), n.at)
         names = tuple(p.name for p in n.params)
-        args: list[py.expr] = [py.Constant(n.name), py.Name(n.name, py.Load()), py.Constant(names)]
+        args: list[py.expr] = [py.Constant(n.name), py.Name(n.name, py.Load()), self.constant(names)]
         return [build, self.store(n.name, self.helper("model", args, n.name_at), n.name_at)]
 
     def field(self, model: ast.ModelDef, n: ast.Node) -> list[py.stmt]:

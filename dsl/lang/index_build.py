@@ -84,12 +84,17 @@ class _Builder:
         expr = self.form(self.site.body, scope).expr
         shapes = {p.name: p.shape for p in self.params}
         try:
-            resolved = resolve(binders, (expr,), shapes, tuple(b.name for b in binders))
+            resolved = resolve(binders, (expr,), shapes, tuple(b.name for b in binders), self.text)
         except TdslError as error:
             raise self.place(error) from None
         body = k.Definition("y", tuple(resolved.binders), resolved.expressions[0])
         kernel = k.Kernel("index", tuple(self.params), (body,), ("y",))
         return Built(kernel_text.intern(kernel), tuple(self.tensors), tuple(slot for slot, _ in self.numbers))
+
+    def text(self, e: k.Expr) -> str:
+        """What the script says for an expression."""
+        node = self.nodes.get(id(e))
+        return kernel_text.show_expression(e) if node is None else self.site.source.text[node.at[0] : node.at[1]]
 
     def place(self, error: TdslError) -> TdslError:
         """The error of the ranges, with the places of the expressions that it carries."""

@@ -106,7 +106,8 @@ class _Analysis:
 
     def site(self, node: ast.Node) -> Site:
         if isinstance(node, ast.Reduction):
-            body, binders, name = self.form(node, frozenset(), False), (), "value"
+            body, name = self.form(node, frozenset(), False), "value"
+            binders: tuple[ast.Binder, ...] = ()
         else:
             assert isinstance(node, ast.IndexDef)
             name = node.name
@@ -152,7 +153,8 @@ class _Analysis:
             return ast.Constant(node.at, CONSTANTS[node.id])
         if isinstance(node, ast.Reduction):
             return self.reduction(node, bound)
-        if not self.inner(node, bound):
+        literal = isinstance(node, ast.Unary) and node.op == "-" and isinstance(node.value, ast.Constant)
+        if not literal and not self.inner(node, bound):
             return self.slot(node, position)
         make = getattr(self, f"form_{type(node).__name__.lower()}", None)
         if make is None:
@@ -244,7 +246,7 @@ class _Analysis:
         return ast.Cond(node.at, self.form(node.then, bound, position), test, self.form(node.orelse, bound, position))
 
     def form_call(self, node: ast.Call, bound: frozenset[str], position: bool) -> ast.Node:
-        args = []
+        args: list[ast.Node] = []
         for arg in node.args:
             if isinstance(arg, ast.Star):
                 raise self.error("E0406", "arguments may not be spread here", arg)
