@@ -226,9 +226,7 @@ def _arg(x: Array, m: Array, ax: tuple[int, ...], largest: bool) -> Array:
 REDUCE: dict[str, Any] = {
     "sum": lambda x, m, ax: np.where(m, _wide(x), np.zeros((), x.dtype)).sum(ax, keepdims=True, dtype=_wide(x).dtype),
     "mean": lambda x, m, ax: np.where(m, _wide(x), 0).sum(ax, keepdims=True) / m.sum(ax, keepdims=True),
-    "prod": lambda x, m, ax: np.where(m, _wide(x), np.ones((), x.dtype)).prod(
-        ax, keepdims=True, dtype=_wide(x).dtype
-    ),
+    "prod": lambda x, m, ax: np.where(m, _wide(x), np.ones((), x.dtype)).prod(ax, keepdims=True, dtype=_wide(x).dtype),
     "max": lambda x, m, ax: np.where(m, x, np.asarray(_least(x), x.dtype)).max(ax, keepdims=True, initial=_least(x)),
     "min": lambda x, m, ax: np.where(m, x, np.asarray(_greatest(x), x.dtype)).min(
         ax, keepdims=True, initial=_greatest(x)

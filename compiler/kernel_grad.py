@@ -277,7 +277,9 @@ class _Derivation:
         if e.op == "prod":
             again = self._freshen(e, {})
             assert isinstance(again, Reduce)
-            differs = _any([call("ne", Axis(a.name), Axis(b.name)) for a, b in zip(again.binders, e.binders, strict=True)])
+            differs = _any(
+                [call("ne", Axis(a.name), Axis(b.name)) for a, b in zip(again.binders, e.binders, strict=True)]
+            )
             others_guard = differs if again.guard is None else call("and", differs, again.guard)
             others = Reduce("prod", again.binders, again.body, e.dtype, others_guard)
             return e.body, product(adj, others), inner, guards, None

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from math import inf, nan
 
+from tdsl.compiler.affine import within
 from tdsl.compiler.dtype import DTYPES, DType, bool_, by_name, f32, i64
 from tdsl.compiler.graph import Size, Sym
 from tdsl.compiler.kernel import (
@@ -17,7 +18,6 @@ from tdsl.compiler.kernel import (
     REDUCERS,
     Axis,
     Binder,
-    Call,
     Const,
     Definition,
     Expr,
@@ -32,6 +32,7 @@ from tdsl.compiler.kernel import (
     cast,
     rewrite,
     verify,
+    walk,
 )
 from tdsl.compiler.kernel_text import (
     AND,
@@ -208,7 +209,8 @@ class _Line:
         expr = _settled(self.expr(COND), f32)
         self.end()
         known = bare_ranges((expr,), self.shapes)
-        return Definition(name, self.closed(binders, known), self.ranged(expr, known))
+        closed = self.closed(binders, known)
+        return Definition(name, closed, self.ranged(expr, known, closed))
 
     def scatter(self) -> Scatter:
         self.take("scatter")
@@ -233,9 +235,10 @@ class _Line:
         self.end()
         parts = (*index, *(() if guard is None else (guard,)), expr)
         known = bare_ranges(parts, self.shapes)
-        guard = None if guard is None else self.ranged(guard, known)
-        places = tuple(self.ranged(e, known) for e in index)
-        return Scatter(target, self.closed(binders, known), places, op, self.ranged(expr, known), guard, checked)
+        closed = self.closed(binders, known)
+        guard = None if guard is None else self.ranged(guard, known, closed)
+        places = tuple(self.ranged(e, known, closed) for e in index)
+        return Scatter(target, closed, places, op, self.ranged(expr, known, closed), guard, checked)
 
     def end(self) -> None:
         if self.k < len(self.tokens):
@@ -267,11 +270,20 @@ class _Line:
             result.append(b)
         return tuple(result)
 
-    def ranged(self, e: Expr, known: dict[str, Size]) -> Expr:
+    def ranged(self, e: Expr, known: dict[str, Size], outer: tuple[Binder, ...]) -> Expr:
+        """Ranges of the reductions filled in, and reads marked that are not proved to be inside."""
+        inner = [b for node in walk(e) if isinstance(node, Reduce) for b in self.closed(list(node.binders), known)]
+        ranges = {b.name: (b.lo, b.hi) for b in (*outer, *inner)}
+
         def change(node: Expr) -> Expr | None:
             if isinstance(node, Reduce):
                 return Reduce(node.op, self.closed(list(node.binders), known), node.body, node.dtype, node.guard)
-            return None
+            if not isinstance(node, Read) or node.fill is not None:
+                return None
+            shape = self.shapes[node.tensor]
+            if len(shape) == len(node.index) and all(map(lambda ix, n: within(ix, n, ranges), node.index, shape)):
+                return None
+            return Read(node.tensor, node.index, node.dtype, None, checked=True)
 
         return rewrite(e, change)
 
@@ -396,18 +408,7 @@ class _Line:
                 index.append(_settled(self.expr(COND), i64))
                 if self.next not in ("]", "else"):
                     self.take(",")
-        plain = all(not _gathers(e) for e in index)
-        return Read(name, tuple(index), self.dtypes[name], fill, checked=not plain and fill is None)
-
-
-def _gathers(e: Expr) -> bool:
-    stack = [e]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Read):
-            return True
-        stack.extend(node.args if isinstance(node, Call) else ())
-    return False
+        return Read(name, tuple(index), self.dtypes[name], fill)
 
 
 def _number(text: str) -> Const:

@@ -62,9 +62,7 @@ def _shapes(kernel: Kernel) -> dict[str, tuple[Size, ...]]:
 def _distinct(kernel: Kernel, hints: Mapping[str, str]) -> dict[str, str]:
     names = [p.name for p in kernel.params] + [s.name for s in kernel.body if isinstance(s, Definition)]
     axes = {b.name for s in kernel.body for b in s.binders}
-    axes |= {
-        b.name for s in kernel.body for r in roots(s) for e in walk(r) if isinstance(e, Reduce) for b in e.binders
-    }
+    axes |= {b.name for s in kernel.body for r in roots(s) for e in walk(r) if isinstance(e, Reduce) for b in e.binders}
     taken = axes | set(FUNCTIONS) | {"if", "else", "in", "inf", "nan"}
     result: dict[str, str] = {}
     for name in names:
@@ -115,6 +113,16 @@ def show_statement(s: Statement, shapes: Mapping[str, tuple[Size, ...]]) -> str:
     index = ", ".join(writer.text(e, COND) for e in s.index)
     mark = "" if s.checked else " unchecked"
     return f"scatter[{binders}{guard}]: {s.target}[{index}] {s.op} {writer.text(s.expr, COND)}{mark}"
+
+
+def show_expression(e: Expr) -> str:
+    """An expression as it stands in a statement; every range is written.
+
+    >>> from tdsl.compiler.kernel import call
+    >>> show_expression(Read("x", (call("add", Axis("i"), Const(1, i64)),), f32))
+    'x[i + 1]'
+    """
+    return _Writer({}).text(e, COND)
 
 
 def bare_ranges(expressions: tuple[Expr, ...], shapes: Mapping[str, tuple[Size, ...]]) -> dict[str, Size]:
