@@ -96,11 +96,6 @@ class _Builder:
         node = self.nodes.get(id(e))
         return kernel_text.show_expression(e) if node is None else self.site.source.text[node.at[0] : node.at[1]]
 
-    def text(self, e: k.Expr) -> str:
-        """An expression as it was written, for the messages of the ranges."""
-        node = self.nodes.get(id(e))
-        return kernel_text.show_expression(e) if node is None else self.site.source.text[node.at[0] : node.at[1]]
-
     def place(self, error: TdslError) -> TdslError:
         """The error of the ranges, with the places of the expressions that it carries."""
         found: list[ast.Node] = []
