@@ -172,8 +172,9 @@ class _Run:
         return np.asarray(result).astype(e.dtype.numpy, copy=False)
 
 
-def convert(x: Array, dtype: np.dtype[Any]) -> Array:
+def convert(value: Array | np.generic, dtype: np.dtype[Any]) -> Array:
     """A cast with the kernels' meaning: float to int saturates and takes NaN to 0."""
+    x = np.asarray(value)
     if x.dtype.kind != "f" or dtype.kind not in "iu":
         with np.errstate(all="ignore"):
             return x.astype(dtype)

@@ -1,7 +1,7 @@
 """Reading index notation: a tokenizer and a precedence parser for what `kernel_text.show` writes.
 
 A literal takes the dtype of its fellow operand; where both are literals, a point or an exponent makes it f32. An
-axis without a range takes that of the first read that uses it as a whole subscript.
+axis without a range gets one as in the language (`ranges.py`), and reads not proved inside are checked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass
 from math import inf, nan
 
-from tdsl.compiler.affine import within
 from tdsl.compiler.dtype import DTYPES, DType, bool_, by_name, f32, i64
 from tdsl.compiler.graph import Size, Sym
 from tdsl.compiler.kernel import (
@@ -30,9 +29,7 @@ from tdsl.compiler.kernel import (
     Statement,
     call,
     cast,
-    rewrite,
     verify,
-    walk,
 )
 from tdsl.compiler.kernel_text import (
     AND,
@@ -43,9 +40,9 @@ from tdsl.compiler.kernel_text import (
     POWER,
     TERM,
     UNARY,
-    bare_ranges,
 )
-from tdsl.compiler.source import InternalError, IRError, Span
+from tdsl.compiler.ranges import OPEN, Resolved, resolve
+from tdsl.compiler.source import IndexNotationError, InternalError, IRError, Span
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)"
@@ -53,7 +50,6 @@ _TOKEN = re.compile(
 )
 _LEVEL = {FUNCTIONS[fn].infix: (fn, level) for fn, level in INFIX.items()}
 _DTYPES = {d.name for d in DTYPES}
-OPEN = Sym("?")  # the bound of a range that the reads decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +204,8 @@ class _Line:
         self.take(":=")
         expr = _settled(self.expr(COND), f32)
         self.end()
-        known = bare_ranges((expr,), self.shapes)
-        closed = self.closed(binders, known)
-        return Definition(name, closed, self.ranged(expr, known, closed))
+        found = self.resolved(binders, (expr,), tuple(b.name for b in binders))
+        return Definition(name, found.binders, found.expressions[0])
 
     def scatter(self) -> Scatter:
         self.take("scatter")
@@ -233,12 +228,19 @@ class _Line:
         expr = _settled(self.expr(COND), self.dtypes.get(target, f32))
         checked = not self.maybe("unchecked")
         self.end()
-        parts = (*index, *(() if guard is None else (guard,)), expr)
-        known = bare_ranges(parts, self.shapes)
-        closed = self.closed(binders, known)
-        guard = None if guard is None else self.ranged(guard, known, closed)
-        places = tuple(self.ranged(e, known, closed) for e in index)
-        return Scatter(target, closed, places, op, self.ranged(expr, known, closed), guard, checked)
+        guards = () if guard is None else (guard,)
+        found = self.resolved(binders, (*index, *guards, expr), guarded=True)
+        *places, expr = found.expressions
+        guard = places.pop() if guards else None
+        return Scatter(target, found.binders, tuple(places), op, expr, guard, checked)
+
+    def resolved(
+        self, binders: list[Binder], parts: tuple[Expr, ...], outputs: tuple[str, ...] = (), guarded: bool = False
+    ) -> Resolved:
+        try:
+            return resolve(binders, parts, self.shapes, outputs, guarded=guarded)
+        except IndexNotationError as error:
+            raise IRError(error.message, self.span(0, len(self.line)), hint=error.hint) from None
 
     def end(self) -> None:
         if self.k < len(self.tokens):
@@ -247,8 +249,8 @@ class _Line:
     def binders(self, stop: tuple[str, ...] = ("]",)) -> list[Binder]:
         found = []
         while self.next not in stop:
-            name, lo, hi = self.name(), OPEN, OPEN
-            bounds: tuple[Size, Size] = (lo, hi)
+            name = self.name()
+            bounds: tuple[Size, Size] = (OPEN, OPEN)
             if self.maybe("in"):
                 first = self.size()
                 self.take(":")
@@ -259,33 +261,6 @@ class _Line:
                 self.take(",")
         self.maybe("]")
         return found
-
-    def closed(self, binders: list[Binder], known: dict[str, Size]) -> tuple[Binder, ...]:
-        result = []
-        for b in binders:
-            if b.hi == OPEN:
-                if b.name not in known:
-                    raise IRError(f"the range of `{b.name}` is not known: write `{b.name} in 0:n`", self.span(0))
-                b = Binder(b.name, 0, known[b.name])
-            result.append(b)
-        return tuple(result)
-
-    def ranged(self, e: Expr, known: dict[str, Size], outer: tuple[Binder, ...]) -> Expr:
-        """Ranges of the reductions filled in, and reads marked that are not proved to be inside."""
-        inner = [b for node in walk(e) if isinstance(node, Reduce) for b in self.closed(list(node.binders), known)]
-        ranges = {b.name: (b.lo, b.hi) for b in (*outer, *inner)}
-
-        def change(node: Expr) -> Expr | None:
-            if isinstance(node, Reduce):
-                return Reduce(node.op, self.closed(list(node.binders), known), node.body, node.dtype, node.guard)
-            if not isinstance(node, Read) or node.fill is not None:
-                return None
-            shape = self.shapes[node.tensor]
-            if len(shape) == len(node.index) and all(map(lambda ix, n: within(ix, n, ranges), node.index, shape)):
-                return None
-            return Read(node.tensor, node.index, node.dtype, None, checked=True)
-
-        return rewrite(e, change)
 
     # ---- expressions
 

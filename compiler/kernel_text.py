@@ -126,16 +126,17 @@ def show_expression(e: Expr) -> str:
 
 
 def bare_ranges(expressions: tuple[Expr, ...], shapes: Mapping[str, tuple[Size, ...]]) -> dict[str, Size]:
-    """Axes used alone as a subscript of a read, and the size that they have there (the first found)."""
+    """Axes used alone as a subscript, and the size that they have there; not those whose uses disagree."""
     found: dict[str, Size] = {}
+    torn: set[str] = set()
     for root in expressions:
         for e in walk(root):
             if not isinstance(e, Read) or e.tensor not in shapes:
                 continue
             for ix, size in zip(e.index, shapes[e.tensor], strict=False):
-                if isinstance(ix, Axis) and (e.fill is None or ix.name not in found):
-                    found.setdefault(ix.name, size)
-    return found
+                if isinstance(ix, Axis) and found.setdefault(ix.name, size) != size:
+                    torn.add(ix.name)
+    return {name: size for name, size in found.items() if name not in torn}
 
 
 @dataclass(frozen=True, slots=True)
