@@ -91,7 +91,7 @@ class _Run:
         if s.checked and (keep & ~inside).any():
             first = int(np.argmax(keep & ~inside))
             raise _outside([int(ix[first]) for ix in index], s.target, target.shape)
-        keep &= inside
+        keep = keep & inside
         places = tuple(ix[keep] for ix in index)
         ufunc = {"+=": np.add, "max=": np.maximum, "min=": np.minimum}[s.op]
         ufunc.at(target, places, value[keep])

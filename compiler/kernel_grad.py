@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 
 from tdsl.compiler.affine import affine, simplify, within
-from tdsl.compiler.dtype import bool_, i64
+from tdsl.compiler.dtype import i64
 from tdsl.compiler.graph import OPS, Size
 from tdsl.compiler.kernel import (
     FUNCTIONS,
@@ -25,7 +25,6 @@ from tdsl.compiler.kernel import (
     Definition,
     Expr,
     Kernel,
-    Param,
     Read,
     Reduce,
     Scatter,
@@ -36,12 +35,10 @@ from tdsl.compiler.kernel import (
     index_const,
     of_size,
     rewrite,
-    roots,
     walk,
 )
+from tdsl.compiler.kernel_tidy import all_of, any_of, factored, finish, inside, product
 from tdsl.compiler.source import InternalError
-
-AXIS_NAMES = "ijklmnopqrstuvwabcdefgh"
 
 
 def derive(kernel: Kernel, wrt: str) -> Kernel | None:
@@ -82,13 +79,6 @@ class ExprBuilder:
         return call(fn, *args)
 
 
-def product(a: Expr, b: Expr) -> Expr:
-    for x, other in ((a, b), (b, a)):
-        if isinstance(x, Const) and x.value == 1:
-            return other
-    return call("mul", a, b)
-
-
 build = ExprBuilder()
 
 
@@ -101,10 +91,15 @@ class _Derivation:
         self.shapes: dict[str, tuple[Size, ...]] = {p.name: p.shape for p in kernel.params}
         self.shapes |= {"y": self.output.shape, "g": self.output.shape}
         self.ranges: dict[str, tuple[Size, Size]] = {}
+        self.wishes: dict[str, str] = {}
         self.terms: list[_Term] = []
 
-    def fresh(self) -> str:
-        return f"x{next(self.fresh_count)}"
+    def fresh(self, wish: str | None = None) -> str:
+        """An axis name of its own; `wish` is what it should be called in the end."""
+        name = f"x{next(self.fresh_count)}"
+        if wish is not None:
+            self.wishes[name] = self.wishes.get(wish, wish)
+        return name
 
     def kernel(self) -> Kernel | None:
         locals_: dict[str, Definition] = {}
@@ -125,7 +120,7 @@ class _Derivation:
 
     def _own(self, s: Statement, locals_: dict[str, Definition]) -> Statement:
         """The statement with axis names of its own and locals written in."""
-        names = {b.name: self.fresh() for b in s.binders}
+        names = {b.name: self.fresh(b.name) for b in s.binders}
 
         def fix(e: Expr) -> Expr:
             return self._freshen(self._inlined(e, locals_), names)
@@ -146,8 +141,8 @@ class _Derivation:
             value = self._substituted(self._freshen(local.expr, {}), at)
             if node.fill is None:
                 return value
-            inside = _inside(node.index, local.shape, self.ranges)
-            return value if inside is None else call("where", inside, value, node.fill)
+            test = inside(node.index, local.shape, self.ranges)
+            return value if test is None else call("where", test, value, node.fill)
 
         return rewrite(e, change)
 
@@ -157,7 +152,7 @@ class _Derivation:
         for node in walk(e):
             if isinstance(node, Reduce):
                 for b in node.binders:
-                    names[b.name] = self.fresh()
+                    names[b.name] = self.fresh(b.name)
                     self.ranges[names[b.name]] = (b.lo, b.hi)
 
         def change(node: Expr) -> Expr | None:
@@ -188,7 +183,8 @@ class _Derivation:
     def _contribution(self, s: Definition) -> None:
         axes = tuple(Axis(b.name) for b in s.binders)
         g = Read("g", axes, s.dtype)
-        self._push(s.expr, g, s.binders, (), Read("y", axes, s.dtype))
+        stored = not any(isinstance(x, Scatter) for x in self.kernel_.body)
+        self._push(s.expr, g, s.binders, (), Read("y", axes, s.dtype) if stored else None)
 
     def _scattered(self, s: Scatter) -> None:
         if s.op != "+=":
@@ -211,7 +207,7 @@ class _Derivation:
                 if e.fill is not None:
                     outside = [call("not", t) for t in self._inside_of(e)]
                     if outside:
-                        stack.append((e.fill, adj, bs, (*gs, _any(outside)), None))
+                        stack.append((e.fill, adj, bs, (*gs, any_of(outside)), None))
             elif isinstance(e, Call):
                 stack.extend(self._through_call(e, adj, bs, gs, value))
             elif isinstance(e, Reduce):
@@ -237,8 +233,8 @@ class _Derivation:
     def _inside_of(self, e: Read) -> list[Expr]:
         if e.fill is None:
             return []
-        inside = _inside(e.index, self.shapes[e.tensor], self.ranges)
-        return [] if inside is None else [inside]
+        test = inside(e.index, self.shapes[e.tensor], self.ranges)
+        return [] if test is None else [test]
 
     def _through_call(self, e: Call, adj: Expr, bs: Any, gs: Any, value: Expr | None) -> list[Any]:
         if e.fn == "where":
@@ -277,7 +273,7 @@ class _Derivation:
         if e.op == "prod":
             again = self._freshen(e, {})
             assert isinstance(again, Reduce)
-            differs = _any(
+            differs = any_of(
                 [call("ne", Axis(a.name), Axis(b.name)) for a, b in zip(again.binders, e.binders, strict=True)]
             )
             others_guard = differs if again.guard is None else call("and", differs, again.guard)
@@ -313,13 +309,13 @@ class _Derivation:
         for term in self.terms:
             gathered = self._gathered(self._split_axes(term), names)
             if gathered is None:
-                guard = _all((*term.inside, *term.guards))
+                guard = all_of((*term.guards, *term.inside))
                 scatters.append(Scatter("d", term.binders, term.index, "+=", term.adjoint, guard))
             else:
                 total = gathered if total is None else call("add", total, gathered)
         expr = total if total is not None else Const(0.0, self.param.dtype)
         body: list[Statement] = [Definition("d", binders, expr), *scatters]
-        return _finish(body, self.kernel_.params, self.output)
+        return finish(body, self.kernel_.params, self.output, self.wishes)
 
     def _split_axes(self, term: _Term) -> _Term:
         """An axis i used as i // c and i % c becomes c q + r, so that both can be solved for."""
@@ -356,6 +352,8 @@ class _Derivation:
                 break
             t, axis, value, guards = found(names)
             binder = left.pop(axis)
+            if isinstance(todo[t], Axis):
+                self.wishes.setdefault(names[t], self.wishes.get(axis, axis))
             term = self._solve(term, axis, value, guards, binder)
             del todo[t]
             todo = {k: simplify(self._substituted(ix, {axis: value}), self.ranges) for k, ix in todo.items()}
@@ -440,112 +438,23 @@ class _Derivation:
         return rewrite(adjoint, lambda e: new if e is hit else None)
 
     def _reduced(self, term: _Term, left: tuple[Binder, ...]) -> Expr:
-        guard = _all(tuple(dict.fromkeys(term.guards)))
-        dtype = self.param.dtype
-        if not left:
-            return term.adjoint if guard is None else call("where", guard, term.adjoint, Const(0.0, dtype))
+        """The sum over the axes that are left. What a guard excludes is not multiplied: 0 * inf would be NaN."""
         inner = {b.name for b in left}
-        outside, inside = _factored(term.adjoint, inner)
-        body = Reduce("sum", left, inside, dtype, guard)
-        return body if outside is None else call("mul", outside, body)
-
-
-def _factored(e: Expr, inner: set[str]) -> tuple[Expr | None, Expr]:
-    """Factors that do not depend on the reduced axes, and the rest."""
-    out: list[Expr] = []
-    rest: list[Expr] = []
-    stack = [e]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Call) and node.fn == "mul" and node.dtype.is_float:
-            stack.extend(reversed(node.args))
-        else:
-            (rest if free_axes(node) & inner else out).append(node)
-    if not rest:
-        return None, e
-    return (_product(out) if out else None), _product(rest)
-
-
-def _product(factors: list[Expr]) -> Expr:
-    result = factors[0]
-    for f in factors[1:]:
-        result = call("mul", result, f)
-    return result
+        outer_tests: list[Expr] = []
+        inner_tests: list[Expr] = []
+        for t in dict.fromkeys(term.guards):
+            # a condition that reads stays behind those that may exclude the read
+            reads = any(isinstance(e, Read) for e in walk(t))
+            stays = free_axes(t) & inner or (reads and inner_tests)
+            (inner_tests if stays else outer_tests).append(t)
+        outer, guard = all_of(outer_tests), all_of(inner_tests)
+        result = term.adjoint
+        if left:
+            outside, body = factored(term.adjoint, inner) if guard is None else (None, term.adjoint)
+            result = Reduce("sum", left, body, self.param.dtype, guard)
+            result = result if outside is None else call("mul", outside, result)
+        return result if outer is None else call("where", outer, result, Const(0.0, self.param.dtype))
 
 
 def _is(e: Expr, axis: str) -> bool:
     return isinstance(e, Axis) and e.name == axis
-
-
-def _inside(index: Sequence[Expr], shape: Sequence[Size], ranges: Any) -> Expr | None:
-    tests: list[Expr] = []
-    for e, n in zip(index, shape, strict=True):
-        if not within(e, n, ranges):
-            tests += [call("ge", e, index_const(0)), call("lt", e, of_size(n))]
-    return _all(tuple(tests))
-
-
-def _all(tests: Sequence[Expr]) -> Expr | None:
-    """The conjunction; conditions that read are evaluated only where those on indices hold."""
-    reads = [t for t in tests if any(isinstance(e, Read) for e in walk(t))]
-    plain = _conjunction([t for t in tests if t not in reads])
-    reading = _conjunction(reads)
-    if plain is None or reading is None:
-        return plain if reading is None else reading
-    return call("where", plain, reading, Const(False, bool_))
-
-
-def _conjunction(tests: Sequence[Expr]) -> Expr | None:
-    result: Expr | None = None
-    for t in tests:
-        result = t if result is None else call("and", result, t)
-    return result
-
-
-def _any(tests: Sequence[Expr]) -> Expr:
-    result = tests[0]
-    for t in tests[1:]:
-        result = call("or", result, t)
-    return result
-
-
-def _finish(body: list[Statement], params: Sequence[Param], output: Definition) -> Kernel:
-    """Short axis names, and only the params that are read, in the forward's order."""
-    read = {e.tensor for s in body for r in roots(s) for e in walk(r) if isinstance(e, Read)}
-    kept = [p for p in params if p.name in read]
-    kept += [Param(n, output.dtype, output.shape) for n in ("y", "g") if n in read]
-    return Kernel("grad", tuple(kept), tuple(_pretty(s) for s in body), ("d",))
-
-
-def _pretty(s: Statement) -> Statement:
-    names: dict[str, str] = {}
-
-    def axis(name: str) -> str:
-        if name not in names:
-            k = len(names)
-            names[name] = AXIS_NAMES[k] if k < len(AXIS_NAMES) else f"i{k}"
-        return names[name]
-
-    binders = tuple(Binder(axis(b.name), b.lo, b.hi) for b in s.binders)
-
-    def binder(b: Binder) -> Binder:
-        return Binder(axis(b.name), b.lo, b.hi)
-
-    for r in roots(s):
-        for e in walk(r):
-            if isinstance(e, Reduce):
-                for b in e.binders:
-                    axis(b.name)
-
-    def change(e: Expr) -> Expr | None:
-        if isinstance(e, Axis):
-            return Axis(axis(e.name))
-        if isinstance(e, Reduce):
-            return Reduce(e.op, tuple(binder(b) for b in e.binders), e.body, e.dtype, e.guard)
-        return None
-
-    if isinstance(s, Definition):
-        return Definition(s.name, binders, rewrite(s.expr, change))
-    guard = None if s.guard is None else rewrite(s.guard, change)
-    index = tuple(rewrite(e, change) for e in s.index)
-    return Scatter(s.target, binders, index, s.op, rewrite(s.expr, change), guard, s.checked)

@@ -1,0 +1,146 @@
+"""Small rewritings that make a derived kernel read as if it were written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tdsl.compiler.affine import Ranges, within
+from tdsl.compiler.dtype import bool_
+from tdsl.compiler.graph import Size
+from tdsl.compiler.kernel import (
+    FUNCTIONS,
+    REDUCERS,
+    Axis,
+    Binder,
+    Call,
+    Const,
+    Definition,
+    Expr,
+    Kernel,
+    Param,
+    Read,
+    Reduce,
+    Scatter,
+    Statement,
+    call,
+    free_axes,
+    index_const,
+    of_size,
+    rewrite,
+    roots,
+    walk,
+)
+
+AXIS_NAMES = "ijklmnopqrstuvwabcdefgh"
+
+
+def product(a: Expr, b: Expr) -> Expr:
+    """a * b, without a factor that is 1."""
+    for x, other in ((a, b), (b, a)):
+        if isinstance(x, Const) and x.value == 1:
+            return other
+    return call("mul", a, b)
+
+
+def factored(e: Expr, inner: set[str]) -> tuple[Expr | None, Expr]:
+    """Factors that do not depend on the axes of `inner`, and the rest."""
+    out: list[Expr] = []
+    rest: list[Expr] = []
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Call) and node.fn == "mul" and node.dtype.is_float:
+            stack.extend(reversed(node.args))
+        else:
+            (rest if free_axes(node) & inner else out).append(node)
+    if not rest:
+        return None, e
+    return (_product(out) if out else None), _product(rest)
+
+
+def _product(factors: Sequence[Expr]) -> Expr:
+    result = factors[0]
+    for f in factors[1:]:
+        result = call("mul", result, f)
+    return result
+
+
+def inside(index: Sequence[Expr], shape: Sequence[Size], ranges: Ranges) -> Expr | None:
+    """The condition that a position is inside a tensor; None where that is certain."""
+    tests: list[Expr] = []
+    for e, n in zip(index, shape, strict=True):
+        if not within(e, n, ranges):
+            tests += [call("ge", e, index_const(0)), call("lt", e, of_size(n))]
+    return all_of(tests)
+
+
+def all_of(tests: Sequence[Expr]) -> Expr | None:
+    """The conjunction. A condition that reads is evaluated only where those before it, and those on indices, hold."""
+    reads = [any(isinstance(e, Read) for e in walk(t)) for t in tests]
+    result: Expr | None = None
+    for test, reading in reversed(list(zip(tests, reads, strict=True))):
+        if reading:
+            result = test if result is None else call("where", test, result, Const(False, bool_))
+    plain: Expr | None = None
+    for test, reading in zip(tests, reads, strict=True):
+        if not reading:
+            plain = test if plain is None else call("and", plain, test)
+    if plain is None or result is None:
+        return plain if result is None else result
+    return call("where", plain, result, Const(False, bool_))
+
+
+def any_of(tests: Sequence[Expr]) -> Expr:
+    result = tests[0]
+    for t in tests[1:]:
+        result = call("or", result, t)
+    return result
+
+
+def finish(body: Sequence[Statement], params: Sequence[Param], output: Definition, wishes: Mapping[str, str]) -> Kernel:
+    """The gradient's kernel: only the params that are read, in the forward's order, and axes with short names.
+
+    `wishes` holds the forward's names of axes.
+    """
+    read = {e.tensor for s in body for r in roots(s) for e in walk(r) if isinstance(e, Read)}
+    kept = [p for p in params if p.name in read]
+    kept += [Param(n, output.dtype, output.shape) for n in ("y", "g") if n in read]
+    taken = {"d", *(p.name for p in kept), *FUNCTIONS, *REDUCERS}
+    return Kernel("grad", tuple(kept), tuple(_named(s, wishes, taken) for s in body), ("d",))
+
+
+def _named(s: Statement, wishes: Mapping[str, str], taken: set[str]) -> Statement:
+    bound = list(s.binders)
+    for r in roots(s):
+        bound += [b for e in walk(r) if isinstance(e, Reduce) for b in e.binders]
+    names = _names([b.name for b in bound], wishes, taken)
+
+    def change(e: Expr) -> Expr | None:
+        if isinstance(e, Axis):
+            return Axis(names[e.name])
+        if isinstance(e, Reduce):
+            return Reduce(e.op, tuple(Binder(names[b.name], b.lo, b.hi) for b in e.binders), e.body, e.dtype, e.guard)
+        return None
+
+    binders = tuple(Binder(names[b.name], b.lo, b.hi) for b in s.binders)
+    if isinstance(s, Definition):
+        return Definition(s.name, binders, rewrite(s.expr, change))
+    guard = None if s.guard is None else rewrite(s.guard, change)
+    index = tuple(rewrite(e, change) for e in s.index)
+    return Scatter(s.target, binders, index, s.op, rewrite(s.expr, change), guard, s.checked)
+
+
+def _names(axes: Sequence[str], wishes: Mapping[str, str], taken: set[str]) -> dict[str, str]:
+    """A name for each axis: the one wished for, the first time, and then the first free letter."""
+    used = set(taken)
+    names: dict[str, str] = {}
+    for axis in axes:
+        wish = wishes.get(axis)
+        if axis not in names and wish is not None and wish not in used:
+            used.add(wish)
+            names[axis] = wish
+    free = (a for a in (*AXIS_NAMES, *(f"i{k}" for k in range(2, len(axes) + len(used) + 3))) if a not in used)
+    for axis in axes:
+        if axis not in names:
+            names[axis] = next(free)
+    return names
