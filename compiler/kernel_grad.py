@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from tdsl.compiler.affine import affine, simplify, within
+from tdsl.compiler.affine import affine, same, simplify, within
 from tdsl.compiler.dtype import i64
 from tdsl.compiler.graph import OPS, Size
 from tdsl.compiler.kernel import (
@@ -37,7 +37,18 @@ from tdsl.compiler.kernel import (
     rewrite,
     walk,
 )
-from tdsl.compiler.kernel_tidy import all_of, any_of, factored, finish, inside, product
+from tdsl.compiler.kernel_tidy import (
+    added,
+    all_of,
+    any_of,
+    factored,
+    finish,
+    inside,
+    product,
+    tidied,
+    unproved,
+    zero_where_one_is,
+)
 from tdsl.compiler.source import InternalError
 
 
@@ -64,6 +75,17 @@ class _Term:
     inside: tuple[Expr, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """An axis with a coefficient in a subscript of dimension `dim`; the best of them is solved for first."""
+
+    rank: int
+    dim: int
+    axis: str
+    coefficient: int
+    index: Expr
+
+
 class ExprBuilder:
     """Builds index-notation expressions by function name, for the derivative rules of op records."""
 
@@ -74,9 +96,7 @@ class ExprBuilder:
             return cast(args[0], attrs["dtype"])
         if fn not in FUNCTIONS:
             raise InternalError(f"a derivative rule of an elementwise function uses {fn}")
-        if fn == "mul":
-            return product(args[0], args[1])
-        return call(fn, *args)
+        return tidied(fn, args)
 
 
 build = ExprBuilder()
@@ -304,16 +324,16 @@ class _Derivation:
         names = [self.fresh() for _ in self.param.shape]
         binders = tuple(Binder(a, 0, n) for a, n in zip(names, self.param.shape, strict=True))
         self.ranges |= {b.name: (0, b.hi) for b in binders}
-        total: Expr | None = None
+        gathered: list[Expr] = []
         scatters: list[Scatter] = []
         for term in self.terms:
-            gathered = self._gathered(self._split_axes(term), names)
-            if gathered is None:
-                guard = all_of((*term.guards, *term.inside))
-                scatters.append(Scatter("d", term.binders, term.index, "+=", term.adjoint, guard))
-            else:
-                total = gathered if total is None else call("add", total, gathered)
-        expr = total if total is not None else Const(0.0, self.param.dtype)
+            part = self._gathered(self._split_axes(term), names)
+            if part is not None:
+                gathered.append(part)
+                continue
+            guard = all_of((*term.guards, *term.inside))
+            scatters.append(Scatter("d", term.binders, term.index, "+=", term.adjoint, guard))
+        expr = added(gathered, binders) or Const(0.0, self.param.dtype)
         body: list[Statement] = [Definition("d", binders, expr), *scatters]
         return finish(body, self.kernel_.params, self.output, self.wishes)
 
@@ -347,13 +367,14 @@ class _Derivation:
         todo = dict(enumerate(term.index))
         left = {b.name: b for b in term.binders}
         while todo:
-            found = self._solvable(todo, left)
-            if found is None:
+            choice = self._solvable(todo, left)
+            if choice is None:
                 break
-            t, axis, value, guards = found(names)
+            t, axis = choice.dim, choice.axis
+            value, guards = self._solution(choice, Axis(names[t]))
             binder = left.pop(axis)
-            if isinstance(todo[t], Axis):
-                self.wishes.setdefault(names[t], self.wishes.get(axis, axis))
+            if isinstance(todo[t], Axis) and axis in self.wishes:
+                self.wishes.setdefault(names[t], self.wishes[axis])
             term = self._solve(term, axis, value, guards, binder)
             del todo[t]
             todo = {k: simplify(self._substituted(ix, {axis: value}), self.ranges) for k, ix in todo.items()}
@@ -364,36 +385,42 @@ class _Derivation:
             equal.append(call("eq", ix, Axis(names[t])))
         return self._reduced(replace(term, guards=(*term.guards, *equal)), tuple(left.values()))
 
-    def _solvable(self, todo: dict[int, Expr], left: dict[str, Binder]) -> Any:
+    def _solvable(self, todo: dict[int, Expr], left: dict[str, Binder]) -> _Choice | None:
         """A dimension and an axis that it determines: bare ones first, then the longest axis with a coefficient."""
-        best: tuple[int, int, str, int, Any] | None = None
+        choices: list[_Choice] = []
         for t, ix in todo.items():
-            form = affine(ix)
-            if form is None:
-                continue
-            for axis, c in form.terms:
+            turn = self._turned(t, ix)
+            form = affine(ix if turn is None else turn.args[0])
+            for axis, c in () if form is None else form.terms:
                 if axis not in left:
                     continue
-                bare = isinstance(ix, Axis)
                 size = left[axis].hi
-                rank = (1 << 40) if bare else (size if isinstance(size, int) else 1 << 20)
-                if best is None or rank > best[0]:
-                    best = (rank, t, axis, c, ix)
-        if best is None:
+                whole = turn is not None and abs(c) == 1 and left[axis].lo == 0 and size == self.param.shape[t]
+                if isinstance(ix, Axis) or whole:
+                    choices.append(_Choice(1 << 40, t, axis, c, ix))
+                elif turn is None:
+                    choices.append(_Choice(size if isinstance(size, int) else 1 << 20, t, axis, c, ix))
+        return max(choices, key=lambda choice: choice.rank, default=None)
+
+    def _turned(self, t: int, ix: Expr) -> Call | None:
+        """The subscript, where it is a sum modulo the size of its own dimension."""
+        if not isinstance(ix, Call) or ix.fn != "mod" or not same(ix.args[1], of_size(self.param.shape[t])):
             return None
-        _, t, axis, c, ix = best
+        return ix
 
-        def solution(names: Sequence[str]) -> tuple[int, str, Expr, list[Expr]]:
-            d: Expr = Axis(names[t])
-            rest = simplify(self._substituted(ix, {axis: index_const(0)}), self.ranges)
-            moved = simplify(call("sub", d, rest) if c > 0 else call("sub", rest, d), self.ranges)
-            if abs(c) == 1:
-                return t, axis, moved, []
-            by = index_const(abs(c))
-            exact = call("eq", call("mod", moved, by), index_const(0))
-            return t, axis, call("floordiv", moved, by), [exact]
-
-        return solution
+    def _solution(self, choice: _Choice, d: Expr) -> tuple[Expr, list[Expr]]:
+        """The axis as a function of the position `d` in the gradient, and where that is a solution."""
+        turn = self._turned(choice.dim, choice.index)
+        ix = choice.index if turn is None else turn.args[0]
+        rest = simplify(self._substituted(ix, {choice.axis: index_const(0)}), self.ranges)
+        c = choice.coefficient
+        moved = simplify(call("sub", d, rest) if c > 0 else call("sub", rest, d), self.ranges)
+        if turn is not None:
+            return simplify(call("mod", moved, turn.args[1]), self.ranges), []
+        if abs(c) == 1:
+            return moved, []
+        by = index_const(abs(c))
+        return call("floordiv", moved, by), [call("eq", call("mod", moved, by), index_const(0))]
 
     def _solve(self, term: _Term, axis: str, value: Expr, guards: list[Expr], binder: Binder) -> _Term:
         """The term with `axis` known; where its value may leave the axis' range, a pad or a guard says so."""
@@ -407,8 +434,9 @@ class _Derivation:
                 new.append(call("ge", value, of_size(binder.lo)))
                 new.append(call("lt", value, of_size(binder.hi)))
         at = {axis: value}
-        old = tuple(self._substituted(g, at) for g in term.guards)
-        return _Term(term.binders, (*old, *new), term.index, self._substituted(adjoint, at))
+        old = [self._substituted(g, at) for g in term.guards]
+        tests = unproved([*old, *new], self.ranges)
+        return _Term(term.binders, tests, term.index, self._substituted(adjoint, at))
 
     def _in_range(self, value: Expr, binder: Binder) -> bool:
         return binder.lo == 0 and within(value, binder.hi, self.ranges)
@@ -416,14 +444,7 @@ class _Derivation:
     def _padded(self, adjoint: Expr, axis: str, binder: Binder) -> Expr | None:
         """The product with 0 read outside, when `axis` is a whole subscript of one factor and used nowhere else."""
         uses = [e for e in walk(adjoint) if isinstance(e, Axis) and e.name == axis]
-        factors: list[Expr] = []
-        stack = [adjoint]
-        while stack:
-            e = stack.pop()
-            if isinstance(e, Call) and e.fn == "mul":
-                stack.extend(e.args)
-            else:
-                factors.append(e)
+        factors = zero_where_one_is(adjoint)
         hits = [f for f in factors if isinstance(f, Read) and any(_is(ix, axis) for ix in f.index)]
         if len(hits) != 1 or len(uses) != 1 or binder.lo != 0:
             return None

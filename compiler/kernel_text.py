@@ -270,15 +270,16 @@ def canonical(kernel: Kernel) -> str:
         parts.append(f"{'#' if p.is_number else ''}{p.dtype}[{shape}]")
     for s in kernel.body:
         if isinstance(s, Definition):
-            parts.append(_canonical_statement(s, tensors))
+            parts.append(canonical_statement(s, tensors))
             tensors[s.name] = f"t{len(tensors)}"
         else:
-            parts.append(f"{tensors[s.target]}{s.op}{s.checked}{_canonical_statement(s, tensors)}")
+            parts.append(f"{tensors[s.target]}{s.op}{s.checked}{canonical_statement(s, tensors)}")
     parts.append(",".join(tensors[n] for n in kernel.outputs))
     return "\n".join(parts)
 
 
-def _canonical_statement(s: Statement, tensors: Mapping[str, str]) -> str:
+def canonical_statement(s: Statement, tensors: Mapping[str, str] | None = None) -> str:
+    """A statement with its axes normalised, and its tensors too where `tensors` names them."""
     axes: dict[str, str] = {}
     out: list[str] = []
 
@@ -299,7 +300,8 @@ def _canonical_statement(s: Statement, tensors: Mapping[str, str]) -> str:
         elif isinstance(e, Call):
             out.append(f"{e.fn}:{e.dtype}")
         elif isinstance(e, Read):
-            out.append(f"{tensors[e.tensor]}[{len(e.index)}{'e' if e.fill is not None else ''}{'!' * e.checked}")
+            tensor = e.tensor if tensors is None else tensors[e.tensor]
+            out.append(f"{tensor}[{len(e.index)}{'e' if e.fill is not None else ''}{'!' * e.checked}")
         else:
             out.append(f"{e.op}{'g' if e.guard is not None else ''}({'|'.join(bind(b) for b in e.binders)})")
         stack.extend(reversed(children(e)))

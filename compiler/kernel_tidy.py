@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tdsl.compiler.affine import Ranges, within
+import numpy as np
+
+from tdsl.compiler.affine import Ranges, interval, within
 from tdsl.compiler.dtype import bool_
 from tdsl.compiler.graph import Size
 from tdsl.compiler.kernel import (
@@ -21,6 +23,7 @@ from tdsl.compiler.kernel import (
     Read,
     Reduce,
     Scatter,
+    SizeOf,
     Statement,
     call,
     free_axes,
@@ -30,6 +33,7 @@ from tdsl.compiler.kernel import (
     roots,
     walk,
 )
+from tdsl.compiler.kernel_text import canonical_statement
 
 AXIS_NAMES = "ijklmnopqrstuvwabcdefgh"
 
@@ -40,6 +44,78 @@ def product(a: Expr, b: Expr) -> Expr:
         if isinstance(x, Const) and x.value == 1:
             return other
     return call("mul", a, b)
+
+
+def tidied(fn: str, args: Sequence[Expr]) -> Expr:
+    """A function applied, folded where its operands are constants or the identity."""
+    if all(isinstance(x, Const) for x in args) and fn != "cast":
+        made = call(fn, *args)
+        value = FUNCTIONS[fn].evaluate(*(np.asarray(x.value, x.dtype.numpy) for x in args if isinstance(x, Const)))
+        return Const(np.asarray(value, made.dtype.numpy).item(), made.dtype)
+    first, last = args[0], args[-1]
+    if fn == "mul":
+        return product(first, last)
+    if fn == "where" and isinstance(first, Const):
+        return args[1] if first.value else last
+    if fn == "neg" and isinstance(first, Call) and first.fn == "neg":
+        return first.args[0]
+    if fn in ("pow", "div") and isinstance(last, Const) and last.value == 1:
+        return first
+    return call(fn, *args)
+
+
+def added(parts: Sequence[Expr], binders: tuple[Binder, ...]) -> Expr | None:
+    """The sum, equal parts counted instead of repeated; None of nothing."""
+    counts: dict[str, tuple[Expr, int]] = {}
+    for e in parts:
+        key = canonical_statement(Definition("d", binders, e))
+        first, n = counts.get(key, (e, 0))
+        counts[key] = (first, n + 1)
+    total: Expr | None = None
+    for e, n in counts.values():
+        part = e if n == 1 else call("mul", Const(float(n), e.dtype), e)
+        total = part if total is None else call("add", total, part)
+    return total
+
+
+def zero_where_one_is(e: Expr) -> list[Expr]:
+    """Parts of `e` that make it 0 where they are 0: factors, also of a numerator and behind a sign."""
+    found: list[Expr] = []
+    stack = [e]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Call) and node.fn == "mul":
+            stack.extend(node.args)
+        elif isinstance(node, Call) and node.fn in ("div", "neg"):
+            stack.append(node.args[0])
+        else:
+            found.append(node)
+    return found
+
+
+def unproved(tests: Sequence[Expr], ranges: Ranges) -> tuple[Expr, ...]:
+    """The conditions one by one, without those on indices that always hold."""
+    found: list[Expr] = []
+    stack = list(reversed(tests))
+    while stack:
+        test = stack.pop()
+        if isinstance(test, Call) and test.fn == "and":
+            stack.extend(reversed(test.args))
+        elif not _holds(test, ranges):
+            found.append(test)
+    return tuple(found)
+
+
+def _holds(test: Expr, ranges: Ranges) -> bool:
+    if not isinstance(test, Call) or test.fn not in ("lt", "le", "gt", "ge"):
+        return False
+    a, b = test.args if test.fn in ("lt", "le") else reversed(test.args)  # whether a < b, or a <= b
+    if isinstance(b, SizeOf) and test.fn == "lt":
+        return isinstance(a, Axis) and ranges.get(a.name, (0, -1))[1] == b.sym
+    low, high = interval(a, ranges), interval(b, ranges)
+    if low is None or high is None:
+        return False
+    return low[1] < high[0] if test.fn in ("lt", "gt") else low[1] <= high[0]
 
 
 def factored(e: Expr, inner: set[str]) -> tuple[Expr | None, Expr]:
