@@ -13,6 +13,7 @@ from tdsl.compiler.dtype import i64
 from tdsl.compiler.graph import Size, Sym
 from tdsl.compiler.kernel import Axis, Call, Const, Expr, SizeOf, call, rewrite
 
+INTERVAL = ("add", "sub", "mul", "floordiv", "mod", "minimum", "maximum")
 Ranges = Mapping[str, tuple[Size, Size]]  # axis -> lower bound, exclusive upper bound
 
 
@@ -64,7 +65,7 @@ def interval(e: Expr, ranges: Ranges) -> tuple[int, int] | None:
     form = affine(e)
     if form is not None:
         return _affine_interval(form, ranges)
-    if not isinstance(e, Call) or e.fn not in ("add", "sub", "mul", "floordiv", "mod"):
+    if not isinstance(e, Call) or e.fn not in INTERVAL:
         return None
     a, b = interval(e.args[0], ranges), interval(e.args[1], ranges)
     if b is not None and e.fn == "mod" and b[0] == b[1] and b[0] > 0:
@@ -72,6 +73,9 @@ def interval(e: Expr, ranges: Ranges) -> tuple[int, int] | None:
         return a if a is not None and 0 <= a[0] and a[1] < n else (0, n - 1)
     if a is None or b is None:
         return None
+    if e.fn in ("minimum", "maximum"):
+        pick = min if e.fn == "minimum" else max
+        return pick(a[0], b[0]), pick(a[1], b[1])
     if e.fn == "add":
         return a[0] + b[0], a[1] + b[1]
     if e.fn == "sub":
