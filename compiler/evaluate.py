@@ -139,12 +139,34 @@ class _Run:
         return np.where(inside, value, self.eval(e.fill, outside))
 
     def call(self, e: Call, live: Array | None) -> Array:
+        """Chains of first operands and of `else` branches may be long: they are walked without recursion."""
         if e.fn == "where":
-            condition = self.eval(e.args[0], live)
+            return self.branches(e, live)
+        chain: list[Call] = []
+        node: Expr = e
+        while isinstance(node, Call) and node.fn != "where":
+            chain.append(node)
+            node = node.args[0]
+        value = self.eval(node, live)
+        for c in reversed(chain):
+            value = self.apply(c, [value, *(self.eval(a, live) for a in c.args[1:])], live)
+        return value
+
+    def branches(self, e: Call, live: Array | None) -> Array:
+        taken: list[tuple[Array, Array]] = []
+        node: Expr = e
+        while isinstance(node, Call) and node.fn == "where":
+            condition = self.eval(node.args[0], live)
             yes = condition if live is None else condition & live
-            no = ~condition if live is None else ~condition & live
-            return np.where(condition, self.eval(e.args[1], yes), self.eval(e.args[2], no))
-        args = [self.eval(a, live) for a in e.args]
+            taken.append((condition, self.eval(node.args[1], yes)))
+            live = ~condition if live is None else ~condition & live
+            node = node.args[2]
+        value = self.eval(node, live)
+        for condition, yes in reversed(taken):
+            value = np.where(condition, yes, value)
+        return value
+
+    def apply(self, e: Call, args: list[Array], live: Array | None) -> Array:
         if e.fn == "cast":
             return convert(args[0], e.dtype.numpy)
         if e.fn in ("floordiv", "mod", "fmod") and not e.dtype.is_float:

@@ -83,7 +83,10 @@ def parse(text: str, file: str = "<kernel>") -> Kernel:
     for k, line in numbered[1:]:
         reader = _Line(file, k, line, dtypes, sizes)
         reader.shapes = shapes
-        statement = reader.statement()
+        try:
+            statement = reader.statement()
+        except RecursionError:
+            raise IRError("too deeply nested", reader.span(0)) from None
         body.append(statement)
         if isinstance(statement, Definition):
             shapes[statement.name], dtypes[statement.name] = statement.shape, statement.dtype
@@ -383,6 +386,9 @@ class _Line:
                 index.append(_settled(self.expr(COND), i64))
                 if self.next not in ("]", "else"):
                     self.take(",")
+        rank = len(self.shapes[name])
+        if len(index) != rank:
+            raise self.fail(f"{name} is {self.dtypes[name]} of rank {rank}, read with {len(index)} indices")
         return Read(name, tuple(index), self.dtypes[name], fill)
 
 
