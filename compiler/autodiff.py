@@ -18,12 +18,16 @@ class GraphBuilder:
     """Builds ops by name from values and Python numbers; a number is a constant of its fellow's dtype."""
 
     def __call__(self, op: str, *operands: Value | bool | int | float, **attrs: Any) -> Value:
-        if op in ("constant", "iota"):
-            return apply(op, **attrs)
+        if not operands:
+            return self.make(op, **attrs)
         like = next((x for x in reversed(operands) if isinstance(x, Value)), None)
         if like is None:
             raise InternalError(f"{op}: a rule gives it numbers only")
         values = [x if isinstance(x, Value) else apply("constant", value=x, dtype=like.dtype) for x in operands]
+        return self.make(op, *values, **attrs)
+
+    def make(self, op: str, *values: Value, **attrs: Any) -> Value:
+        """Autograd's engine overrides this one place."""
         return apply(op, *values, **attrs)
 
     def number(self, value: float, dtype: DType) -> Value:
@@ -34,23 +38,24 @@ class GraphBuilder:
 build = GraphBuilder()
 
 
-def pull_back(y: Value, g: Value, needs: Sequence[bool]) -> list[Value | None]:
-    """The gradients of y's args, given its own; None for an arg that needs none or gets none."""
+def pull_back(y: Value, g: Value, needs: Sequence[bool], b: GraphBuilder | None = None) -> list[Value | None]:
+    """The gradients of y's args, given its own; None for an arg that needs none or gets none. `b` builds them."""
+    b = b or build
     op = y.op
     if op is None:
         raise InternalError("an input has no args to pull back to")
     if op.vjp == ZERO:
         return [None] * len(y.args)
     if op.vjp == DERIVED:
-        return [_derived(y, g, k) if need else None for k, need in enumerate(needs)]
+        return [_derived(y, g, k, b) if need else None for k, need in enumerate(needs)]
     assert callable(op.vjp)
-    parts = op.vjp(build, g, y, *y.args)
+    parts = op.vjp(b, g, y, *y.args)
     result: list[Value | None] = []
     for arg, part, need in zip(y.args, parts, needs, strict=True):
         if part is None or not need or not arg.dtype.is_float:
             result.append(None)
         elif op.elementwise is not None:
-            result.append(sum_to(build, part, arg.shape))
+            result.append(sum_to(b, part, arg.shape))
         else:
             result.append(part)
     return result
@@ -59,7 +64,7 @@ def pull_back(y: Value, g: Value, needs: Sequence[bool]) -> list[Value | None]:
 _derivatives: dict[tuple[Kernel, int], Kernel | None] = {}
 
 
-def _derived(y: Value, g: Value, k: int) -> Value | None:
+def _derived(y: Value, g: Value, k: int, b: GraphBuilder) -> Value | None:
     """The gradient of the k-th arg of a kernel in index notation, as such a kernel again."""
     assert y.op is not None and y.op.kernel is not None
     if not y.args[k].dtype.is_float:
@@ -73,7 +78,7 @@ def _derived(y: Value, g: Value, k: int) -> Value | None:
         return None
     named = {f"a{i}": arg for i, arg in enumerate(y.args)} | {"y": y, "g": g}
     args = [named[p.name] for p in derived.params]
-    return apply("index", *args, kernel=_renamed(derived))
+    return b("index", *args, kernel=_renamed(derived))
 
 
 _renamings: dict[Kernel, Kernel] = {}

@@ -374,6 +374,10 @@ def _inside(index: tuple[Expr, ...], binders: tuple[Binder, ...]) -> Expr:
     return result
 
 
+def _is_zero(e: Expr) -> bool:
+    return isinstance(e, Const) and e.value == 0
+
+
 def _moved_read(body: Body, read: Read) -> Read | None:
     """The read with its fill and its check moved to what a permutation of axes reads; None if it is no such view."""
     inner = body.expr
@@ -384,8 +388,8 @@ def _moved_read(body: Body, read: Read) -> Read | None:
         return None
     used = [e.name for e in inner.index if isinstance(e, Axis)]
     free = [b for b in body.binders if b.name not in used]
-    if len(set(used)) != len(used) or any(b.hi != 1 for b in free):
-        return None
+    if len(set(used)) != len(used) or any(not _is_zero(at[b.name]) for b in free):
+        return None  # a dimension that the view added is checked here or nowhere
     places = tuple(at[e.name] if isinstance(e, Axis) else e for e in inner.index)
     return Read(inner.tensor, places, inner.dtype, read.fill, read.checked)
 

@@ -372,6 +372,8 @@ class Tensor:
         """Make `value` this tensor's value, seen through every alias. It has this tensor's shape and dtype."""
         storage = self.storage()
         old = self.value
+        if bump and not self.__dict__.get("_unversioned"):
+            superseded[old] = superseded[storage.value] = (storage, storage.version)
         if storage.shared:
             self._write(value, storage)
             return self
@@ -517,6 +519,10 @@ class Tensor:
         made.__dict__.update(self.__dict__)
         memo[id(self)] = made
         return made
+
+
+# Values that an in-place op replaced: their storage, and its version when they were current.
+superseded: weakref.WeakKeyDictionary[Value, tuple[Storage, int]] = weakref.WeakKeyDictionary()
 
 
 class _Holder:

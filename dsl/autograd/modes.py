@@ -1,0 +1,71 @@
+"""Grad mode on and off, as context managers and decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from tdsl.recording import Mode
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Grad:
+    """Sets grad mode for a `with` block or a decorated function."""
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(Mode.grad)
+        Mode.grad = self.on
+
+    def __exit__(self, *_: object) -> None:
+        Mode.grad = self.before.pop()
+
+    def __call__(self, function: F) -> F:
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)(self.on):
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+class no_grad(_Grad):
+    """Nothing recorded here takes part in a backward. `with no_grad():` or `@no_grad()`."""
+
+    def __init__(self, on: Any = False) -> None:
+        super().__init__(False)
+
+    def __new__(cls, function: Any = None) -> Any:
+        made = super().__new__(cls)
+        if callable(function):
+            made.__init__()
+            return made(function)
+        return made
+
+
+class enable_grad(_Grad):
+    """Turns grad mode on again inside no_grad."""
+
+    def __init__(self, on: Any = True) -> None:
+        super().__init__(True)
+
+
+class set_grad_enabled(_Grad):
+    """Sets grad mode at once; as a context manager, until the block ends."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(mode)
+        self.before.append(Mode.grad)
+        Mode.grad = mode
+
+    def __enter__(self) -> None:
+        Mode.grad = self.on
+
+
+def is_grad_enabled() -> bool:
+    return Mode.grad
