@@ -107,6 +107,8 @@ def within(e: Expr, size: Size, ranges: Ranges) -> bool:
         lo, hi = ranges[e.name]
         if isinstance(lo, int) and lo >= 0 and (hi == size or isinstance(hi, int) and isinstance(size, int)):
             return hi == size or int(hi) <= int(size)  # type: ignore[arg-type]
+    if isinstance(e, Call) and e.fn == "mod" and isinstance(e.args[1], SizeOf) and e.args[1].sym == size:
+        return True
     span = interval(e, ranges)
     if span is None or span[0] < 0:
         return False

@@ -37,6 +37,11 @@ def evaluate(kernel: Kernel, arrays: Mapping[str, Any], sizes: Mapping[Sym, int]
     """Every tensor that the kernel defines, by name. `arrays` holds its params.
 
     Raises IndexError (E0502) with the first bad position, ZeroDivisionError (E0504) for integer division by 0.
+
+    >>> from tdsl.compiler.kernel_parse import parse
+    >>> k = parse("kernel k(x: f32[2,2]) -> (y):\\n  y[i] := sum[j] x[i, j]\\n")
+    >>> evaluate(k, {"x": [[1, 2], [3, 4]]}, {})["y"]
+    array([3., 7.], dtype=float32)
     """
     env: dict[str, Array] = {
         p.name: np.asarray(arrays[p.name]).astype(p.dtype.numpy, copy=False) for p in kernel.params

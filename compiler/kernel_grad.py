@@ -41,10 +41,10 @@ from tdsl.compiler.kernel_tidy import (
     added,
     all_of,
     any_of,
-    factored,
     finish,
     inside,
     product,
+    summed,
     tidied,
     unproved,
     zero_where_one_is,
@@ -57,6 +57,14 @@ def derive(kernel: Kernel, wrt: str) -> Kernel | None:
 
     The result's params are some of the kernel's own, `y` (the result, where it helps) and `g`; its output is `d`.
     None when nothing flows into `wrt`.
+
+    >>> import tdsl.compiler.ops  # the derivative rules
+    >>> from tdsl.compiler.kernel_parse import parse
+    >>> from tdsl.compiler.kernel_text import show
+    >>> matmul = "kernel k(a0: f32[2,3], a1: f32[3,4]) -> (y):\\n  y[i, j] := sum[k] a0[i, k] * a1[k, j]\\n"
+    >>> print(show(derive(parse(matmul), "a0")), end="")
+    kernel grad(a1: f32[3,4], g: f32[2,4]) -> (d):
+      d[i, k] := sum[j] g[i, j] * a1[k, j]
     """
     return _Derivation(kernel, wrt).kernel()
 
@@ -471,9 +479,8 @@ class _Derivation:
         outer, guard = all_of(outer_tests), all_of(inner_tests)
         result = term.adjoint
         if left:
-            outside, body = factored(term.adjoint, inner) if guard is None else (None, term.adjoint)
-            result = Reduce("sum", left, body, self.param.dtype, guard)
-            result = result if outside is None else call("mul", outside, result)
+            whole = Reduce("sum", left, term.adjoint, self.param.dtype, guard)
+            result = summed(term.adjoint, left) if guard is None else whole
         return result if outer is None else call("where", outer, result, Const(0.0, self.param.dtype))
 
 

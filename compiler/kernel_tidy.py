@@ -118,20 +118,49 @@ def _holds(test: Expr, ranges: Ranges) -> bool:
     return low[1] < high[0] if test.fn in ("lt", "gt") else low[1] <= high[0]
 
 
-def factored(e: Expr, inner: set[str]) -> tuple[Expr | None, Expr]:
-    """Factors that do not depend on the axes of `inner`, and the rest."""
-    out: list[Expr] = []
-    rest: list[Expr] = []
-    stack = [e]
+def summed(body: Expr, binders: tuple[Binder, ...]) -> Expr:
+    """The sum of `body`; factors, divisors and the sign, where they do not depend on the axes, stand outside."""
+    inner = {b.name for b in binders}
+    negative, parts = _parts(body)
+    rest = [(e, over) for e, over in parts if free_axes(e) & inner]
+    if not any(not over for _, over in rest):  # a numerator of 1, or one that stays inside
+        return Reduce("sum", binders, body, body.dtype)
+    result: Expr = Reduce("sum", binders, _fraction(rest), body.dtype)
+    outside = [(e, over) for e, over in parts if not free_axes(e) & inner]
+    factors = [e for e, over in outside if not over]
+    result = call("mul", _product(factors), result) if factors else result
+    for e, over in outside:
+        result = call("div", result, e) if over else result
+    return call("neg", result) if negative else result
+
+
+Part = tuple[Expr, bool]  # an expression, and whether it divides
+
+
+def _parts(e: Expr) -> tuple[bool, list[Part]]:
+    """A product of quotients as factors and divisors, and whether its sign is turned."""
+    negative = False
+    found: list[Part] = []
+    stack: list[Part] = [(e, False)]
     while stack:
-        node = stack.pop()
-        if isinstance(node, Call) and node.fn == "mul" and node.dtype.is_float:
-            stack.extend(reversed(node.args))
+        node, over = stack.pop()
+        if isinstance(node, Call) and node.fn == "mul" and not over:
+            stack.extend((a, False) for a in reversed(node.args))
+        elif isinstance(node, Call) and node.fn == "div" and not over:
+            stack += [(node.args[1], True), (node.args[0], False)]
+        elif isinstance(node, Call) and node.fn == "neg" and not over:
+            negative = not negative
+            stack.append((node.args[0], False))
         else:
-            (rest if free_axes(node) & inner else out).append(node)
-    if not rest:
-        return None, e
-    return (_product(out) if out else None), _product(rest)
+            found.append((node, over))
+    return negative, found
+
+
+def _fraction(parts: Sequence[Part]) -> Expr:
+    result = _product([e for e, over in parts if not over])
+    for e, over in parts:
+        result = call("div", result, e) if over else result
+    return result
 
 
 def _product(factors: Sequence[Expr]) -> Expr:

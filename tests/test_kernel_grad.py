@@ -175,6 +175,7 @@ CASES: dict[str, tuple[str, dict[str, Any], Array | None]] = {
         {"x": normal(3), "w": normal(3)},
         None,
     ),
+    "normalised": ("y[r, c] := x[r, c] / sum[j] x[r, j] * x[r, j]", {"x": 1 + normal(2, 3) ** 2}, None),
     "axis as a value": ("y[i] := x[i] * (i.to(f64) + 1.0)", {"x": normal(3)}, None),
     "local read twice": ("t[i] := x[i] * x[i]\ny[i] := sum[j] t[j] * t[i]", {"x": normal(3)}, None),
 }
@@ -282,6 +283,19 @@ def test_circular_shift_is_shifted_back() -> None:
 def test_equal_terms_are_counted() -> None:
     k, _ = kernel("y[i] := x[i] * x[i]", {"x": normal(5)})
     assert line(derive(k, "a0")) == "d[i] := 2.0 * (g[i] * a0[i])"
+
+
+def test_what_the_sum_does_not_change_stands_outside() -> None:
+    k, _ = kernel("y[r, c] := x[r, c] / s[r]", {"x": normal(3, 4), "s": normal(3)})
+    assert line(derive(k, "a1")) == "d[r] := -((sum[c] g[r, c] * a0[r, c]) / a1[r] / a1[r])"
+
+
+def test_run_time_sizes() -> None:
+    head = "kernel k(a0: f64[s0], a1: f64[3]) -> (y):\n  "
+    k = parse(head + "y[i in 0:s1] := sum[k] a0[i + k] * a1[k]\n")
+    assert line(derive(k, "a0")) == "d[i in 0:s0] := sum[k] g[i - k else 0.0] * a1[k]"
+    k = parse(head + "y[i in 0:s0] := a0[(i - 2) % s0]\n")
+    assert line(derive(k, "a0")) == "d[i in 0:s0] := g[(i + 2) % s0]"
 
 
 def test_constants_fold() -> None:
