@@ -72,11 +72,11 @@ def _derived(y: Value, g: Value, k: int, b: GraphBuilder) -> Value | None:
     kernel = y.op.kernel(tuple(a.type for a in y.args), y.type, y.attrs)
     key = (kernel, k)
     if key not in _derivatives:
-        _derivatives[key] = derive(kernel, f"a{k}")
+        _derivatives[key] = derive(kernel, kernel.params[k].name)
     derived = _derivatives[key]
     if derived is None:
         return None
-    named = {f"a{i}": arg for i, arg in enumerate(y.args)} | {"y": y, "g": g}
+    named = {p.name: arg for p, arg in zip(kernel.params, y.args, strict=True)} | {"y": y, "g": g}
     args = [named[p.name] for p in derived.params]
     return b("index", *args, kernel=_renamed(derived))
 

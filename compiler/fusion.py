@@ -98,7 +98,7 @@ class Fusion:
         kernel = self._kernel.get(node)
         if kernel is None:
             return 1
-        name = f"a{node.args.index(arg)}"
+        name = kernel.params[node.args.index(arg)].name
         reads = sum(
             1 for s in kernel.body for r in roots(s) for e in walk(r) if isinstance(e, Read) and e.tensor == name
         )
@@ -199,7 +199,7 @@ class Fusion:
     def _fused(self, node: Value) -> Body:
         """The node's kernel with each read of an argument that is not stored replaced by what it computes."""
         kernel = self._kernel[node]
-        names = {f"a{k}": arg for k, arg in enumerate(node.args)}
+        names = {p.name: arg for p, arg in zip(kernel.params, node.args, strict=True)}
         output = kernel.outputs[0]
         renamed = {s.name: f"{self.name[node]}.{s.name}" for s in kernel.body if isinstance(s, Definition)}
         renamed[output] = self.name[node]

@@ -1,1 +1,5 @@
-"""To come."""
+"""Helpers: `tdsl.utils.data`."""
+
+from tdsl.utils import data
+
+__all__ = ["data"]
