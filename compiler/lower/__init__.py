@@ -3,13 +3,18 @@
 from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.loops import Module
 from tdsl.compiler.lower.collapse import collapse
+from tdsl.compiler.lower.contraction import lower_contraction, match
 from tdsl.compiler.lower.nest import lower_nest
 from tdsl.compiler.target import Target
 
 
 def lower_kernel(kernel: Kernel, target: Target) -> Module:
-    """Scalar loops, marked where they may be widened or shared out."""
-    return lower_nest(collapse(kernel), target)
+    """Scalar loops, marked where they may be widened or shared out; sums of products as tiled products."""
+    kernel = collapse(kernel)
+    contraction = match(kernel)
+    if contraction is not None:
+        return lower_contraction(kernel, contraction, target)
+    return lower_nest(kernel, target)
 
 
 __all__ = ["lower_kernel"]

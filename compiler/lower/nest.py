@@ -41,7 +41,7 @@ BLOCK = 1 << 14
 
 def lower_nest(kernel: Kernel, target: Target) -> Module:
     """Scalar loops for any kernel; loops that may be widened or shared out are marked."""
-    return _Nest(kernel, target).module()
+    return Nest(kernel, target).module()
 
 
 def guess(n: Size) -> int:
@@ -52,7 +52,7 @@ def extent(b: Binder) -> int:
     return max(0, guess(b.hi) - guess(b.lo))
 
 
-class _Nest:
+class Nest:
     def __init__(self, kernel: Kernel, target: Target) -> None:
         self.kernel, self.target = kernel, target
         self.entry = Block()
