@@ -7,66 +7,75 @@
 tensor([2., 4.])
 """
 
+# The star imports take what each room lists in its __all__: PyTorch's names.
+# ruff: noqa: F403
+
 from __future__ import annotations
 
 from importlib import import_module
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
 from typing import Any
 
-from tdsl import creation, elementwise, random, reductions, shapes
-from tdsl.autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from tdsl.autograd.modes import enable_grad as enable_grad
+from tdsl.autograd.modes import is_grad_enabled as is_grad_enabled
+from tdsl.autograd.modes import no_grad as no_grad
+from tdsl.autograd.modes import set_grad_enabled as set_grad_enabled
 from tdsl.compiler.dtype import DType as dtype
-from tdsl.compiler.dtype import bool_, f32, f64, i8, i16, i32, i64, promote as promote_types, u8
-from tdsl.compiler.source import (
-    DTypeError,
-    GradError,
-    IndexError,
-    IndexNotationError,
-    InternalError,
-    IRError,
-    ShapeError,
-    SyntaxError,
-    TdslError,
-)
-from tdsl.methods import (
-    clone,
-    gather,
-    index_add,
-    index_select,
-    masked_fill,
-    masked_select,
-    nonzero,
-    scatter_add,
-    take_along_dim,
-)
-from tdsl.runtime.threads import get_num_threads, set_num_threads
+from tdsl.compiler.dtype import bool_ as bool_
+from tdsl.compiler.dtype import f32 as f32
+from tdsl.compiler.dtype import f64 as f64
+from tdsl.compiler.dtype import i8 as i8
+from tdsl.compiler.dtype import i16 as i16
+from tdsl.compiler.dtype import i32 as i32
+from tdsl.compiler.dtype import i64 as i64
+from tdsl.compiler.dtype import promote as promote_types
+from tdsl.compiler.dtype import u8 as u8
+from tdsl.compiler.source import DTypeError as DTypeError
+from tdsl.compiler.source import GradError as GradError
+from tdsl.compiler.source import IndexError as IndexError
+from tdsl.compiler.source import IndexNotationError as IndexNotationError
+from tdsl.compiler.source import InternalError as InternalError
+from tdsl.compiler.source import IRError as IRError
+from tdsl.compiler.source import ShapeError as ShapeError
+from tdsl.compiler.source import SyntaxError as SyntaxError
+from tdsl.compiler.source import TdslError as TdslError
+from tdsl.creation import *
+from tdsl.einsum import *
+from tdsl.elementwise import *
+from tdsl.formulas import *
+from tdsl.gathering import *
+from tdsl.methods import clone as clone
+from tdsl.random import *
+from tdsl.reductions import *
+from tdsl.runtime.threads import get_num_threads as get_num_threads
+from tdsl.runtime.threads import set_num_threads as set_num_threads
+from tdsl.shapes import *
+from tdsl.sorting import *
 from tdsl.tensor import Device as device
-from tdsl.tensor import Size, Tensor
-
-for _module in (creation, elementwise, random, reductions, shapes):
-    for _name, _function in vars(_module).items():
-        if callable(_function) and _function.__module__ == _module.__name__ and _name[0] != "_":
-            globals()[_name] = _function
+from tdsl.tensor import Size as Size
+from tdsl.tensor import Tensor as Tensor
 
 float32 = float = f32
 float64 = double = f64
 int64 = long = i64
-int32 = i32
-int16 = i16
+int32 = int = i32
+int16 = short = i16
 int8 = i8
 uint8 = u8
 bool = bool_
-inf, nan, pi, e = map(__import__("builtins").float, ("inf", "nan", "3.141592653589793", "2.718281828459045"))
 __version__ = "0.1.0"
 
-_LAZY = {"nn": "tdsl.nn", "optim": "tdsl.optim", "utils": "tdsl.utils", "autograd": "tdsl.autograd",
-         "inspection": "tdsl.inspection"}  # fmt: skip
+_LAZY = ("nn", "optim", "utils", "autograd", "inspection")
 _LAZY_NAMES = {"index": ("tdsl.lang.index", "index"), "load": ("tdsl.lang.modules", "load")}
 
 
 def __getattr__(name: str) -> Any:
     """Rooms that cost time to import come when they are first used."""
     if name in _LAZY:
-        return import_module(_LAZY[name])
+        return import_module(f"tdsl.{name}")
     if name in _LAZY_NAMES:
         module, attribute = _LAZY_NAMES[name]
         return getattr(import_module(module), attribute)

@@ -21,6 +21,12 @@ from tdsl.runtime.buffer import Buffer
 from tdsl.shapes import sizes
 from tdsl.tensor import Device, Number, Tensor, from_array
 
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full",
+    "full_like", "get_default_dtype", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "set_default_dtype", "tensor", "zeros",
+    "zeros_like",
+]  # fmt: skip
+
 MAX_RANK = 64
 
 
@@ -151,6 +157,18 @@ def linspace(
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     return tensor(np.linspace(start, end, steps), dtype=dtype or Defaults.dtype, requires_grad=requires_grad)
+
+
+def logspace(
+    start: float, end: float, steps: int, base: float = 10.0, *, dtype: DType | None = None, requires_grad: bool = False
+) -> Tensor:
+    """base to the powers from start to end, both included."""
+    found = np.logspace(start, end, steps, base=base)
+    return tensor(found, dtype=dtype or Defaults.dtype, requires_grad=requires_grad)
+
+
+def scalar_tensor(s: Number, *, dtype: DType | None = None) -> Tensor:
+    return tensor(s, dtype=dtype or Defaults.dtype)
 
 
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None, requires_grad: bool = False, **_: Any) -> Tensor:

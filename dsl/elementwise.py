@@ -15,6 +15,16 @@ from tdsl.compiler.source import DTypeError, RuntimeError, TypeError
 from tdsl.recording import known, record
 from tdsl.tensor import Number, Tensor, from_array
 
+__all__ = [
+    "abs", "absolute", "add", "allclose", "atan2", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor",
+    "ceil", "clamp", "clip", "cos", "div", "divide", "eq", "equal", "erf", "exp", "expm1", "floor",
+    "floor_divide", "fmod", "ge", "gelu", "greater", "greater_equal", "gt", "hardtanh", "isclose", "isfinite",
+    "isinf", "isnan", "le", "less", "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "lt", "maximum", "minimum", "mul", "multiply", "ne", "neg", "negative", "not_equal", "pow",
+    "reciprocal", "relu", "remainder", "result_type", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt",
+    "square", "sub", "subtract", "tan", "tanh", "true_divide", "trunc", "where",
+]  # fmt: skip
+
 _NUMBERS = (bool, int, float)
 
 
@@ -165,6 +175,9 @@ def relu(input: Tensor) -> Tensor:
     return unary("relu", input)
 
 
+negative, absolute = neg, abs
+
+
 def square(input: Tensor) -> Tensor:
     return binary("mul", input, input)
 
@@ -227,6 +240,10 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         inexact = ne(mul(q, b), a) & lt(q, 0)
         return where(inexact, q + 1, q)
     return binary("div", a, b, dtype if dtype.is_float else Defaults.dtype)
+
+
+true_divide = divide = div
+subtract, multiply = sub, mul
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:
@@ -335,6 +352,7 @@ def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
 
 
 eq, ne, lt, le, gt, ge = map(_comparison, ("eq", "ne", "lt", "le", "gt", "ge"))
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
 def _truth(x: Any) -> Tensor:

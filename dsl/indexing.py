@@ -13,7 +13,7 @@ import numpy as np
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.graph import Value, number
 from tdsl.compiler.source import IndexError, RuntimeError, TypeError, ValueError
-from tdsl.elementwise import as_operand, value_of, where
+from tdsl.elementwise import as_operand, made, value_of, where
 from tdsl.recording import known, record
 from tdsl.shapes import expand, permute, reshape, slice_dim, squeeze, unsqueeze
 from tdsl.tensor import Number, Tensor, from_array, op
@@ -83,10 +83,18 @@ def _bounds(k: slice, n: int) -> tuple[int, int, int]:
     return start, max(start, stop), step
 
 
+def _position(k: Any) -> int | None:
+    """An int, or a 0-d tensor of one: it selects. None for anything else."""
+    if _is_int(k):
+        return int(k)
+    if isinstance(k, Tensor) and k.ndim == 0 and k.dtype.category == dt.INT and k.dtype is not dt.u8:
+        return int(k)
+    return None
+
+
 def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]]]:
     """The view that ints, slices and None make; advanced indices are left, with the dimension each starts at."""
     left: list[tuple[int, Tensor]] = []
-    advanced = any(_tensor_index(k) is not None for k in items if k is not None and not isinstance(k, slice))
     d = 0
     for k in items:
         if k is None:
@@ -97,34 +105,32 @@ def _basic(x: Tensor, items: list[Any]) -> tuple[Tensor, list[tuple[int, Tensor]
             if (start, stop, step) != (0, x.shape[d], 1):
                 x = slice_dim(x, d, start, stop, step)
             d += 1
-        elif _is_int(k) or isinstance(k, Tensor) and k.ndim == 0 and not k.dtype.is_float and k.dtype is not dt.bool_ and not advanced_peer(items, k):
-            i, n = int(k), x.shape[d]
-            if not -n <= i < n:
-                raise IndexError(f"index {i} is out of bounds for dimension {d} with size {n}")
-            if advanced:
-                left.append((d, from_array(np.asarray(i % n))))
-                d += 1
-            else:
-                x = squeeze(slice_dim(x, d, i % n, i % n + 1), d)
+        elif (i := _position(k)) is not None:
+            x = _selected(x, d, i)
         else:
-            index = _tensor_index(k)
-            if index is None:
-                raise TypeError(
-                    f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-                    f"(got {type(k).__name__})"
-                )
-            if index.dtype is dt.bool_ or index.dtype is dt.u8:
-                x, taken = _mask(x, d, index, left)
-                d += taken
-            else:
-                left.append((d, index if index.dtype is dt.i64 else index.to(dt.i64)))
-                d += 1
+            x, d = _advanced(x, d, k, left)
     return x, left
 
 
-def advanced_peer(items: list[Any], k: Tensor) -> bool:
-    """Whether another index is advanced, so that a 0-d tensor broadcasts with it."""
-    return any(isinstance(o, Tensor | list | np.ndarray) and o is not k and getattr(o, "ndim", 1) > 0 for o in items)
+def _selected(x: Tensor, d: int, i: int) -> Tensor:
+    n = x.shape[d]
+    if not -n <= i < n:
+        raise IndexError(f"index {i} is out of bounds for dimension {d} with size {n}")
+    return squeeze(slice_dim(x, d, i % n, i % n + 1), d)
+
+
+def _advanced(x: Tensor, d: int, k: Any, left: list[tuple[int, Tensor]]) -> tuple[Tensor, int]:
+    index = _tensor_index(k)
+    if index is None:
+        raise TypeError(
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+            f"(got {type(k).__name__})"
+        )
+    if index.dtype is dt.bool_ or index.dtype is dt.u8:
+        x, taken = _mask(x, d, index, left)
+        return x, d + taken
+    left.append((d, index if index.dtype is dt.i64 else index.to(dt.i64)))
+    return x, d + 1
 
 
 def _mask(x: Tensor, d: int, mask: Tensor, left: list[tuple[int, Tensor]]) -> tuple[Tensor, int]:
@@ -186,15 +192,12 @@ def _joined(x: Tensor, left: list[tuple[int, Tensor]]) -> tuple[Tensor, Tensor, 
     return flat, from_array(place), place.shape, dims[0] if adjacent else 0
 
 
-
-
-
 def _restore(x: Tensor, count: int, front: int) -> Tensor:
     """The indexed dimensions from the front to where adjacent indices stood."""
     if front == 0:
         return x
     order = [*range(count, count + front), *range(count), *range(count + front, x.ndim)]
-    return permute(x, order)
+    return made(record("permute", x.value, dims=tuple(order)), x)
 
 
 # ---- assignment
@@ -202,29 +205,27 @@ def _restore(x: Tensor, count: int, front: int) -> Tensor:
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
     items = _without_ellipsis(_items(key), x.ndim)
-    if _is_full_mask(items, x) and (isinstance(value, bool | int | float) or isinstance(value, Tensor) and value.ndim == 0):
-        mask = _tensor_index(items[0])
-        assert mask is not None
+    mask = _full_mask(items, x)
+    if mask is not None and (isinstance(value, bool | int | float) or isinstance(value, Tensor) and value.ndim == 0):
         x.check_writable()
-        new = where(_spread_mask(mask, x), as_operand(value) if not isinstance(value, Tensor) else value.to(x.dtype), x)
+        new = where(_spread_mask(mask, x), value.to(x.dtype) if isinstance(value, Tensor) else value, x)
         x.assign(new.to(x.dtype).value)
         return
     view, left = _basic(x, items)
-    if not left:
+    if left:
+        _put(x, view, left, value)
+    else:
         copy_into(view, value)
-        if view is not x:
-            return
-        return
-    _put(x, view, left, value)
 
 
-def _is_full_mask(items: list[Any], x: Tensor) -> bool:
+def _full_mask(items: list[Any], x: Tensor) -> Tensor | None:
+    """The mask, when it is the only index and covers leading dimensions of x."""
     first = items[0] if items else None
     if not isinstance(first, Tensor) or first.dtype is not dt.bool_ or first.ndim == 0:
-        return False
+        return None
     if any(not (isinstance(k, slice) and k == slice(None)) for k in items[1:]):
-        return False
-    return tuple(first.shape) == tuple(x.shape[: first.ndim])
+        return None
+    return first if tuple(first.shape) == tuple(x.shape[: first.ndim]) else None
 
 
 def _spread_mask(mask: Tensor, x: Tensor) -> Tensor:
@@ -271,8 +272,8 @@ def _put(x: Tensor, view: Tensor, left: list[tuple[int, Tensor]], value: Any, ac
     if isinstance(source, Tensor):
         if source.dtype is not x.dtype and source.ndim:
             raise RuntimeError(
-                f"Index put requires the source and destination dtypes match, got {_name(x.dtype)} for the destination "
-                f"and {_name(source.dtype)} for the source."
+                f"Index put requires the source and destination dtypes match, got {type_name(x.dtype)} for the destination "
+                f"and {type_name(source.dtype)} for the source."
             )
         if not _broadcasts(tuple(source.shape), target):
             raise RuntimeError(
@@ -306,8 +307,13 @@ def known_if_shared(x: Tensor) -> None:
         known(x.value)
 
 
-def _name(d: dt.DType) -> str:
-    return {"f32": "Float", "f64": "Double", "i64": "Long", "i32": "Int", "u8": "Byte", "bool": "Bool"}.get(d.name, d.name)
+_TYPE_NAMES = {dt.f32: "Float", dt.f64: "Double", dt.i64: "Long", dt.i32: "Int", dt.i16: "Short", dt.i8: "Char",
+               dt.u8: "Byte", dt.bool_: "Bool"}  # fmt: skip
+
+
+def type_name(dtype: dt.DType) -> str:
+    """What PyTorch's messages call a dtype: Float, Long."""
+    return _TYPE_NAMES[dtype]
 
 
 def index_put_(x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:

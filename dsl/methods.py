@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tdsl import creation, elementwise, indexing, random, reductions, shapes
+from tdsl import creation, elementwise, formulas, gathering, indexing, random, reductions, shapes, sorting
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import DTypeError, RuntimeError, ShapeError
@@ -45,50 +45,13 @@ def type_as(input: Tensor, other: Tensor) -> Tensor:
     return to(input, other.dtype)
 
 
+def type(input: Tensor, dtype: DType | None = None) -> Any:
+    """The tensor as `dtype`; without one, the name of its type."""
+    return f"tdsl.{indexing.type_name(input.dtype)}Tensor" if dtype is None else to(input, dtype)
+
+
 def cpu(input: Tensor) -> Tensor:
     return input
-
-
-# ---- positions
-
-
-def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """Positions of what is not 0; its size depends on the data, so it is known at once."""
-    found = np.nonzero(input.array())
-    if as_tuple:
-        return tuple(from_array(f) for f in found)
-    return from_array(np.stack(found, 1) if found else np.zeros((int(bool(input)), 0), np.int64))
-
-
-def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    return op("gather", input, index, dim=wrap_dim(dim, input.ndim))
-
-
-def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
-    return gather(input, dim, indices)
-
-
-def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    if index.ndim > 1:
-        raise ShapeError("index_select(): Index is supposed to be a vector")
-    return op("take", input, to(index, dt.i64), dim=wrap_dim(dim, input.ndim))
-
-
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    return op("scatter_add", input, index, src, dim=wrap_dim(dim, input.ndim))
-
-
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
-    source = source if alpha == 1 else source * alpha
-    return op("take_add", input, to(index, dt.i64), source, dim=wrap_dim(dim, input.ndim))
-
-
-def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    return where(mask, as_operand(value), input).to(input.dtype)  # type: ignore[no-any-return]
-
-
-def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    return input[mask]  # type: ignore[no-any-return]
 
 
 # ---- in place
@@ -103,8 +66,8 @@ def _store(self: Tensor, new: Tensor) -> Tensor:
     if new.dtype is not self.dtype:
         if new.dtype.category > self.dtype.category:
             raise RuntimeError(
-                f"result type {indexing._name(new.dtype)} can't be cast to the desired output type "
-                f"{indexing._name(self.dtype)}"
+                f"result type {indexing.type_name(new.dtype)} can't be cast to the desired output type "
+                f"{indexing.type_name(self.dtype)}"
             )
         new = to(new, self.dtype)
     self.assign(new.value)
@@ -188,7 +151,7 @@ def _operator(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Any]:
 
 def _invert(self: Tensor) -> Tensor:
     if self.dtype.is_float:
-        raise DTypeError(f'"bitwise_not_cpu" not implemented for \'{indexing._name(self.dtype)}\'')
+        raise DTypeError(f'"bitwise_not_cpu" not implemented for \'{indexing.type_name(self.dtype)}\'')
     return unary("not", self)
 
 
@@ -196,21 +159,39 @@ def _matmul(self: Tensor, other: Any) -> Any:
     return shapes.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
-def rpow(self: Tensor, other: Any) -> Tensor:
-    return elementwise.pow(other, self)
+def where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """self where condition holds, else other."""
+    return where(condition, self, other)  # type: ignore[no-any-return]
+
+
+def _become(view: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """In-place changes of shape: the tensor turns into a view of what it was."""
+
+    def method(self: Tensor, *args: Any) -> Tensor:
+        self.become(view(self, *args))
+        return self
+
+    method.__name__ = f"{view.__name__}_"
+    return method
+
+
+def fill_diagonal_(self: Tensor, fill_value: Any) -> Tensor:
+    fill_(shapes.diagonal(self), fill_value)
+    return self
 
 
 def attach() -> None:
     """Give Tensor its methods."""
-    for module in (elementwise, reductions, shapes):
-        for name, function in vars(module).items():
-            own = getattr(function, "__module__", "") == module.__name__ or name in _ALIASES
-            if callable(function) and own and name not in _FUNCTIONS and not name.startswith("_"):
-                setattr(Tensor, name, function)
+    for module in (elementwise, formulas, reductions, shapes, sorting, gathering):
+        for name in module.__all__:
+            if name not in _NOT_METHODS:
+                setattr(Tensor, name, getattr(module, name))
     for name in _HERE:
         setattr(Tensor, name, globals()[name])
     for name in _IN_PLACE:
         setattr(Tensor, f"{name}_", in_place(getattr(Tensor, name)))
+    for name in ("t", "transpose", "swapaxes", "swapdims", "squeeze", "unsqueeze"):
+        setattr(Tensor, f"{name}_", _become(getattr(shapes, name)))
     for name, function in _OPERATORS.items():
         setattr(Tensor, name, function)
     for name, dtype in _CONVERSIONS.items():
@@ -218,27 +199,30 @@ def attach() -> None:
     for name in ("zeros", "ones", "empty", "full"):
         setattr(Tensor, f"new_{name}", _new(getattr(creation, name)))
     Tensor.new_tensor = _new(creation.tensor)  # type: ignore[attr-defined]
+    Tensor.where = where_method  # type: ignore[attr-defined]
+    Tensor.index_put_ = indexing.index_put_  # type: ignore[attr-defined]
+    Tensor.bernoulli, Tensor.multinomial = random.bernoulli, random.multinomial  # type: ignore[attr-defined]
     Tensor.T = property(lambda self: shapes.permute(self, tuple(reversed(range(self.ndim)))))  # type: ignore[attr-defined]
     Tensor.mT = property(lambda self: shapes.transpose(self, -2, -1))  # type: ignore[attr-defined]
     Tensor.__getitem__ = indexing.getitem  # type: ignore[attr-defined]
     Tensor.__setitem__ = indexing.setitem  # type: ignore[attr-defined]
 
 
-_FUNCTIONS = {"constant", "binary", "unary", "made", "shared", "value_of", "as_operand", "tensor_of", "category_dtype",
-              "wrap", "floating", "Defaults", "result_type", "dims_of", "safe_sqrt", "sizes", "view_layout",
-              "slice_dim", "cat", "concat", "concatenate", "stack", "pad_constant"}  # fmt: skip
-_ALIASES = {"clip", "swapaxes", "swapdims", "broadcast_to", *"exp expm1 log log1p sqrt rsqrt sin cos tan tanh sigmoid "
-            "erf floor ceil round trunc eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor".split()}  # fmt: skip
-_HERE = ("to", "clone", "type_as", "cpu", "nonzero", "gather", "take_along_dim", "index_select", "scatter_add",
-         "index_add", "masked_fill", "masked_select", "fill_", "zero_", "copy_", "uniform_", "normal_",
-         "bernoulli_")  # fmt: skip
-_IN_PLACE = ("add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos abs neg sign "
-             "floor ceil round trunc clamp relu square reciprocal logical_and logical_or logical_not masked_fill "
-             "scatter_add index_add tril triu expm1 log1p atan2 bitwise_and bitwise_or bitwise_xor eq ne lt le gt "
-             "ge").split()  # fmt: skip
+# Functions of several tensors, of numbers, or with a method of another order of arguments.
+_NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "meshgrid", "finfo", "iinfo", "numel",
+                "searchsorted", "bucketize", "where", "result_type", "can_cast", "is_tensor", "is_floating_point", "gelu", "hardtanh")  # fmt: skip
+_HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_", "bernoulli_",
+         "fill_diagonal_")  # fmt: skip
+_IN_PLACE = ("add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "
+             "sign floor ceil round trunc clamp clip relu square reciprocal logical_and logical_or logical_xor "
+             "logical_not masked_fill masked_scatter scatter scatter_add index_add index_fill index_copy tril triu "
+             "expm1 log1p atan2 bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge addcmul addcdiv lerp "
+             "addmm baddbmm frac exp2 log2 log10 asin acos atan sinh cosh nan_to_num hypot cumsum cumprod subtract "
+             "multiply divide true_divide negative absolute").split()  # fmt: skip
 _CONVERSIONS = {"float": dt.f32, "double": dt.f64, "long": dt.i64, "int": dt.i32, "bool": dt.bool_, "byte": dt.u8}
 _ARITHMETIC = {"add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul, "truediv": elementwise.div,
                "floordiv": elementwise.floor_divide, "mod": elementwise.remainder, "pow": elementwise.pow,
+               "lshift": formulas.bitwise_left_shift, "rshift": formulas.bitwise_right_shift,
                "and": elementwise.bitwise_and, "or": elementwise.bitwise_or, "xor": elementwise.bitwise_xor}  # fmt: skip
 _OPERATORS: dict[str, Any] = {f"__{n}__": _operator(f) for n, f in _ARITHMETIC.items()}
 _OPERATORS |= {f"__r{n}__": _operator(_swapped(f)) for n, f in _ARITHMETIC.items()}

@@ -17,6 +17,12 @@ from tdsl.recording import record
 from tdsl.shapes import sizes
 from tdsl.tensor import Tensor, from_array
 
+__all__ = [
+    "Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
+    "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
+    "set_rng_state",
+]  # fmt: skip
+
 
 class Generator:
     """A stream of random numbers: a seed, and how many were taken."""

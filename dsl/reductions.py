@@ -13,6 +13,11 @@ from tdsl.elementwise import constant, eq, exp, floating, made, maximum, minimum
 from tdsl.recording import record
 from tdsl.tensor import Tensor, op, wrap_dim
 
+__all__ = [
+    "all", "amax", "amin", "any", "argmax", "argmin", "cumsum", "log_softmax", "logsumexp", "max", "mean",
+    "min", "norm", "prod", "softmax", "std", "sum", "var",
+]  # fmt: skip
+
 Dims = int | Sequence[int] | None
 
 
@@ -30,16 +35,22 @@ def _reduce(name: str, x: Tensor, dim: Dims, keepdim: bool) -> Tensor:
     return made(record(name, x.value, dims=dims_of(dim, x.ndim), keepdim=bool(keepdim)), x)
 
 
-def sum(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    return _reduce("sum", input if dtype is None else input.to(dtype), dim, keepdim)
+def sum(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None, axis: Dims = None
+) -> Tensor:
+    return _reduce("sum", input if dtype is None else input.to(dtype), axis if dim is None else dim, keepdim)
 
 
-def prod(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    return _reduce("prod", input if dtype is None else input.to(dtype), dim, keepdim)
+def prod(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None, axis: Dims = None
+) -> Tensor:
+    return _reduce("prod", input if dtype is None else input.to(dtype), axis if dim is None else dim, keepdim)
 
 
-def mean(input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    return _reduce("mean", input if dtype is None else input.to(dtype), dim, keepdim)
+def mean(
+    input: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: DType | None = None, axis: Dims = None
+) -> Tensor:
+    return _reduce("mean", input if dtype is None else input.to(dtype), axis if dim is None else dim, keepdim)
 
 
 def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -205,4 +216,6 @@ def cumsum(input: Tensor, dim: int) -> Tensor:
     place = Tensor(record("iota", length=n))
     upper = (place.unsqueeze(1) <= place.unsqueeze(0)).to(x.dtype)
     moved = x.movedim(d, -1)
-    return moved.matmul(upper).movedim(-1, d)  # type: ignore[no-any-return]
+    last = moved.matmul(upper)
+    order = (*range(d), x.ndim - 1, *range(d, x.ndim - 1))
+    return made(record("permute", last.value, dims=order), x)

@@ -12,6 +12,13 @@ from tdsl.elementwise import made, result_type, value_of, where
 from tdsl.recording import record
 from tdsl.tensor import Layout, Tensor, contiguous_strides, op, wrap_dim
 
+__all__ = [
+    "bmm", "broadcast_to", "cat", "chunk", "concat", "concatenate", "diagonal", "dot", "expand", "expand_as",
+    "flatten", "flip", "matmul", "mm", "movedim", "mv", "narrow", "outer", "permute", "repeat", "reshape",
+    "select", "split", "squeeze", "stack", "swapaxes", "swapdims", "t", "tile", "transpose", "tril", "triu",
+    "unbind", "unflatten", "unsqueeze", "view",
+]  # fmt: skip
+
 
 def sizes(args: Sequence[Any]) -> tuple[int, ...]:
     """A shape given as numbers or as one sequence."""
@@ -337,11 +344,22 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    x = movedim(input, (dim1, dim2), (-2, -1))
-    n = min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0))
-    place = Tensor(record("iota", length=max(n, 0)))
-    flat = reshape(x, (*x.shape[:-2], -1)) if x.numel() else x
-    return op("take", flat, (place + max(-offset, 0)) * x.shape[-1] + place + max(offset, 0), dim=flat.ndim - 1)
+    """A view of the diagonal, as the last dimension."""
+    a, b = wrap_dim(dim1, input.ndim), wrap_dim(dim2, input.ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    x = movedim(input, (a, b), (-2, -1))
+    rows, columns = x.shape[-2], x.shape[-1]
+    low, right = max(-offset, 0), max(offset, 0)
+    n = max(min(rows - low, columns - right), 0)
+    *outer, down, across = x.stride()
+    place = x.storage_offset() + (low * down + right * across if n else 0)
+    # every (columns + 1)-th element of the rows laid end to end
+    flat = x.alias("reshape", x._layout, shape=(*x.shape[:-2], rows * columns))
+    start = low * columns + right if n else 0
+    stop = start + (n - 1) * (columns + 1) + 1 if n else start
+    layout = (*outer, down + across), place
+    return flat.alias("slice", layout, dim=flat.ndim - 1, start=start, stop=stop, step=columns + 1)
 
 
 # ---- products

@@ -139,6 +139,11 @@ class Tensor:
     def _plain(cls, value: Value) -> Tensor:
         return Tensor(value)
 
+    def become(self, view: Tensor) -> None:
+        """Turn into a view of itself: `t_`, `squeeze_`."""
+        self._value, self._storage, self._chain = view._value, view._storage, view._chain
+        self._seen, self._layout = view._seen, view._layout
+
     def _offset(self) -> int:
         return self._layout[1] if self._layout is not None else 0
 
@@ -208,6 +213,13 @@ class Tensor:
 
     def is_floating_point(self) -> bool:
         return self.dtype.is_float
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
 
     @property
     def is_cuda(self) -> bool:
