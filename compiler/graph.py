@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from tdsl.compiler.dtype import DType
@@ -132,6 +133,9 @@ class Signature:
         self.number = Signature._count
 
 
+_serials = count()
+
+
 class Value:
     """One SSA value.
 
@@ -139,10 +143,11 @@ class Value:
     data       set by the runtime when the value is known: a runtime Buffer. For a number: int, float or bool.
     hint       a name for people (`w`, `l1_weight`), shown by `tdsl ir`.
     tape       set by autograd (`dsl/autograd`); the compiler never reads it. None: no gradient flows into it.
+    serial     grows with each value made, so args always have smaller ones.
     owner      weak reference to the Tensor that holds it, set by `dsl/tensor.py`.
     """
 
-    __slots__ = ("op", "args", "signature", "type", "span", "data", "hint", "tape", "owner", "__weakref__")
+    __slots__ = ("op", "args", "signature", "type", "span", "data", "hint", "tape", "owner", "serial", "__weakref__")
 
     def __init__(
         self,
@@ -154,6 +159,7 @@ class Value:
         data: Any = None,
     ) -> None:
         self.op, self.args, self.signature, self.type, self.span, self.data = op, args, signature, type_, span, data
+        self.serial: int = next(_serials)
         self.hint: str | None = None
         self.tape: Any = None
         self.owner: Any = None

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from typing import Any
 
 import numpy as np
 
-from tdsl.compiler.dtype import DType
+from tdsl.compiler.dtype import DType, by_numpy
 from tdsl.compiler.source import MemoryError
 
 ALIGNMENT = 64
 LIMIT = 1 << 62  # bytes; what the machine has is asked of NumPy
+
+
+POOL_LIMIT = 256 << 20  # bytes kept for reuse
+POOL_DEPTH = 64  # buffers kept of one size
 
 
 class Buffer:
@@ -21,19 +26,65 @@ class Buffer:
     them is run at once and in-place ops write into them.
     """
 
-    __slots__ = ("array", "address", "shared", "__weakref__")
+    __slots__ = ("array", "address", "shared", "pooled", "__weakref__")
 
-    def __init__(self, array: np.ndarray[Any, Any], shared: bool = False) -> None:
+    def __init__(self, array: np.ndarray[Any, Any], shared: bool = False, address: int | None = None) -> None:
         self.array = array
-        self.address: int = array.ctypes.data
+        self.address: int = array.ctypes.data if address is None else address
         self.shared = shared
+        self.pooled = False
 
     def view(self, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
         return self.array.reshape(shape)
 
+    def __del__(self) -> None:
+        """Keep the bytes for the next buffer of this size, unless somebody still sees them."""
+        if self.pooled and not self.shared and _pool is not None:
+            _pool.give(self.array, self.address)
+
+
+class _Pool:
+    """Freed buffers by size and dtype: allocation costs a microsecond, and fresh pages many more."""
+
+    def __init__(self) -> None:
+        self.free: dict[tuple[DType, int], list[tuple[np.ndarray[Any, Any], int]]] = {}
+        self.nbytes = 0
+
+    def take(self, dtype: DType, count: int) -> Buffer | None:
+        found = self.free.get((dtype, count))
+        if not found:
+            return None
+        array, address = found.pop()
+        self.nbytes -= array.nbytes
+        return Buffer(array, False, address)
+
+    def give(self, array: np.ndarray[Any, Any], address: int) -> None:
+        # the memory's owner is seen by this array alone: any NumPy view of it would hold the owner, too
+        if sys.getrefcount(array.base) > 2 or self.nbytes + array.nbytes > POOL_LIMIT:
+            return
+        kept = self.free.setdefault((by_numpy_strict(array.dtype), array.size), [])
+        if len(kept) < POOL_DEPTH:
+            kept.append((array, address))
+            self.nbytes += array.nbytes
+
+
+_pool: _Pool | None = _Pool()
+
+
+def by_numpy_strict(dtype: np.dtype[Any]) -> DType:
+    found = by_numpy(dtype)
+    assert found is not None
+    return found
+
 
 def empty(dtype: DType, count: int) -> Buffer:
     """`count` elements, not initialised."""
+    pool = _pool
+    if pool is not None:
+        found = pool.take(dtype, count)
+        if found is not None:
+            found.pooled = True
+            return found
     nbytes = count * dtype.itemsize
     if nbytes > LIMIT:
         raise MemoryError(f"a tensor of {count} {dtype} elements needs {nbytes} bytes: its size overflows")
@@ -42,4 +93,6 @@ def empty(dtype: DType, count: int) -> Buffer:
     except builtins.MemoryError as error:
         raise MemoryError(f"a tensor of {count} {dtype} elements needs {nbytes} bytes: {error}") from None
     start = -raw.ctypes.data % ALIGNMENT
-    return Buffer(raw[start : start + nbytes].view(dtype.numpy))
+    made = Buffer(raw[start : start + nbytes].view(dtype.numpy))
+    made.pooled = True
+    return made

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from threading import RLock
 from typing import Any
 
@@ -116,31 +117,30 @@ def clear_cache() -> None:
         _kernels.clear()
 
 
+_serial = attrgetter("serial")
+
+
 def linearize(wanted: Sequence[Value]) -> tuple[list[Value], dict[Value, int], list[int]]:
     """Pending values args first, down to those with data; each one's place; and the recording's key."""
-    order: list[Value] = []
-    place: dict[Value, int] = {}
-    key: list[int] = []
-    stack = list(reversed(wanted))
+    seen = set(wanted)
+    stack = list(wanted)
     while stack:
-        value = stack[-1]
-        if value in place:
-            stack.pop()
-            continue
-        if value.data is not None or value.op is None:
-            key.append(-2 if value.is_number else -1)
+        value = stack.pop()
+        if value.data is None:
+            for a in value.args:
+                if a not in seen:
+                    seen.add(a)
+                    stack.append(a)
+    order = sorted(seen, key=_serial)
+    place = {v: k for k, v in enumerate(order)}
+    key: list[int] = []
+    for value in order:
+        if value.data is None and value.signature is not None:
+            key.append(value.signature.number)
+            for a in value.args:
+                key.append(place[a])
         else:
-            args = value.args
-            missing = [a for a in args if a not in place]
-            if missing:
-                missing.reverse()
-                stack += missing
-                continue
-            key.append(value.signature.number)  # type: ignore[union-attr]
-            key += [place[a] for a in args]
-        place[value] = len(order)
-        order.append(value)
-        stack.pop()
+            key.append(-2 if value.is_number else -1)
     return order, place, key
 
 

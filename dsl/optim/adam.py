@@ -33,12 +33,12 @@ class Adam(Optimizer):
     def _update(self, group: dict[str, Any], p: Tensor, g: Value, state: dict[str, Any]) -> None:
         value, (b1, b2), lr = p.value, group["betas"], group["lr"]
         if group["maximize"]:
-            g = update("-a0[i]", [g], {})
+            g = update("-a0[...]", [g], {})
         decay = group["weight_decay"]
         if decay and self.decoupled:
-            value = update("a0[i] * keep", [value], {"keep": 1 - lr * decay})
+            value = update("a0[...] * keep", [value], {"keep": 1 - lr * decay})
         elif decay:
-            g = update("a0[i] + decay * a1[i]", [g, value], {"decay": decay})
+            g = update("a0[...] + decay * a1[...]", [g, value], {"decay": decay})
         if not state:
             state["step"] = 0.0
             zero = apply("full", apply("constant", value=0.0, dtype=p.dtype), shape=tuple(p.shape))
@@ -46,18 +46,18 @@ class Adam(Optimizer):
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = Tensor(zero)
         state["step"] += 1
-        m = update("a0[i] + rest * (a1[i] - a0[i])", [state["exp_avg"].value, g], {"rest": 1 - b1})
-        v = update("b * a0[i] + rest * a1[i] * a1[i]", [state["exp_avg_sq"].value, g], {"b": b2, "rest": 1 - b2})
+        m = update("a0[...] + rest * (a1[...] - a0[...])", [state["exp_avg"].value, g], {"rest": 1 - b1})
+        v = update("b * a0[...] + rest * a1[...] * a1[...]", [state["exp_avg_sq"].value, g], {"b": b2, "rest": 1 - b2})
         state["exp_avg"], state["exp_avg_sq"] = Tensor(m), Tensor(v)
         if group["amsgrad"]:
-            v = update("maximum(a0[i], a1[i])", [state["max_exp_avg_sq"].value, v], {})
+            v = update("maximum(a0[...], a1[...])", [state["max_exp_avg_sq"].value, v], {})
             state["max_exp_avg_sq"] = Tensor(v)
         numbers = {
             "size": lr / (1 - b1 ** state["step"]),
             "root": (1 - b2 ** state["step"]) ** 0.5,
             "eps": group["eps"],
         }
-        p.assign(update("a0[i] - size * a1[i] / (sqrt(a2[i]) / root + eps)", [value, m, v], numbers))
+        p.assign(update("a0[...] - size * a1[...] / (sqrt(a2[...]) / root + eps)", [value, m, v], numbers))
 
 
 class AdamW(Adam):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 from tdsl.autograd.modes import enable_grad, no_grad
@@ -17,23 +16,26 @@ from tdsl.recording import Mode, flush
 from tdsl.tensor import Tensor
 
 
+AXES = "ijklmnop"
+
+
 @lru_cache(maxsize=4096)
-def update_kernel(line: str, tensors: int, numbers: tuple[str, ...], dtype: str, size: int) -> Kernel:
-    """`line` is the right side of y[i] := ..., over a0[i], a1[i], ... and the named numbers."""
-    params = [f"a{k}: {dtype}[{size}]" for k in range(tensors)] + [f"{n}: number {dtype}" for n in numbers]
-    kernel = parse(f"kernel update({', '.join(params)}) -> (y):\n  y[i] := {line}")
-    return intern(kernel)
+def update_kernel(line: str, tensors: int, numbers: tuple[str, ...], dtype: str, shape: tuple[int, ...]) -> Kernel:
+    """`line` is the right side of y[...] := ..., over a0[...], a1[...], ... and the named numbers."""
+    sizes = ",".join(map(str, shape))
+    params = [f"a{k}: {dtype}[{sizes}]" for k in range(tensors)] + [f"{n}: number {dtype}" for n in numbers]
+    axes = ", ".join(AXES[: len(shape)])
+    bound = ", ".join(f"{a} in 0:{n}" for a, n in zip(AXES, shape, strict=False))
+    line = line.replace("[...]", f"[{axes}]" if shape else "")
+    return intern(parse(f"kernel update({', '.join(params)}) -> (y):\n  y[{bound}] := {line}"))
 
 
 def update(line: str, tensors: Sequence[Value], numbers: dict[str, float]) -> Value:
     """One value from values of one shape and numbers that may change from step to step."""
-    shape, dtype = tensors[0].shape, tensors[0].dtype
-    size = prod(shape)  # type: ignore[arg-type]
-    flat = [t if len(shape) == 1 else apply("reshape", t, shape=(size,)) for t in tensors]
-    kernel = update_kernel(line, len(flat), tuple(numbers), dtype.name, size)
-    result = apply("index", *flat, *[number(n, dtype) for n in numbers.values()], kernel=kernel)
+    first = tensors[0]
+    kernel = update_kernel(line, len(tensors), tuple(numbers), first.dtype.name, first.shape)  # type: ignore[arg-type]
     Mode.recorded += 1
-    return result if len(shape) == 1 else apply("reshape", result, shape=shape)
+    return apply("index", *tensors, *[number(n, first.dtype) for n in numbers.values()], kernel=kernel)
 
 
 class Optimizer:

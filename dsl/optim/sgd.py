@@ -30,18 +30,18 @@ class SGD(Optimizer):
     def _update(self, group: dict[str, Any], p: Tensor, g: Value, state: dict[str, Any]) -> None:
         value = p.value
         if group["maximize"]:
-            g = update("-a0[i]", [g], {})
+            g = update("-a0[...]", [g], {})
         if group["weight_decay"]:
-            g = update("a0[i] + decay * a1[i]", [g, value], {"decay": group["weight_decay"]})
+            g = update("a0[...] + decay * a1[...]", [g, value], {"decay": group["weight_decay"]})
         momentum = group["momentum"]
         if momentum:
             if "momentum_buffer" not in state:
-                buffer = update("a0[i]", [g], {})
+                buffer = update("a0[...]", [g], {})
                 state["momentum_buffer"] = Tensor(buffer)
             else:
                 old = state["momentum_buffer"].value
                 numbers = {"momentum": momentum, "keep": 1 - group["dampening"]}
-                buffer = update("momentum * a0[i] + keep * a1[i]", [old, g], numbers)
+                buffer = update("momentum * a0[...] + keep * a1[...]", [old, g], numbers)
                 state["momentum_buffer"] = Tensor(buffer)
-            g = update("a0[i] + momentum * a1[i]", [g, buffer], {"momentum": momentum}) if group["nesterov"] else buffer
-        p.assign(update("a0[i] - lr * a1[i]", [value, g], {"lr": group["lr"]}))
+            g = update("a0[...] + momentum * a1[...]", [g, buffer], {"momentum": momentum}) if group["nesterov"] else buffer
+        p.assign(update("a0[...] - lr * a1[...]", [value, g], {"lr": group["lr"]}))
