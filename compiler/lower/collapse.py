@@ -98,5 +98,3 @@ def _apply(kernel: Kernel, k: int, where: dict[str, int | None]) -> Kernel:
         binders = (*s.binders[:k], Binder(a.name, 0, a.hi * b.hi), *s.binders[k + 2 :])
         body.append(Definition(s.name, binders, rewrite(s.expr, change)))
     return Kernel(kernel.name, tuple(params), tuple(body), kernel.outputs)
-
-

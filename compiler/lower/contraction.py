@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 
 from tdsl.compiler.graph import Size
-from tdsl.compiler.kernel import Axis, Binder, Call, Const, Definition, Kernel, Read, Reduce, call, free_axes
+from tdsl.compiler.kernel import Axis, Binder, Call, Const, Definition, Kernel, Read, Reduce, call
 from tdsl.compiler.kernel import index_const as ic
 from tdsl.compiler.kernel import of_size, walk
 from tdsl.compiler.loops import SSA, Func, MemRef, Module, Workspace
@@ -25,7 +25,7 @@ from tdsl.compiler.target import Target
 
 KC = 512  # elements of K packed at a time: a panel of B stays in the first-level cache
 BLOCK_ROWS = 24  # tiles of A in one block: it stays in the second-level cache
-MACS_A_COST = 16  # multiply-adds that cost as much as one scalar op elsewhere
+MACS_A_COST = 32  # multiply-adds that cost as much as one scalar op elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,13 @@ def _classified(d: Definition, e: Reduce, operands: list[Operand]) -> Contractio
     (m,) = groups["m"]
     if extent(m) < 4 or extent(last) < 8 or extent(k) < 8:
         return None
+    if d.dtype is not e.dtype and not _in_one_block(k):  # sums of earlier blocks wait in the output
+        return None
     return Contraction(d, e, first, second, tuple(groups["batch"]), m, last, k)
+
+
+def _in_one_block(k: Binder) -> bool:
+    return isinstance(k.hi, int) and k.hi <= KC
 
 
 def lower_contraction(kernel: Kernel, contraction: Contraction, target: Target) -> Module:
@@ -124,7 +130,7 @@ class _Engine(Nest):
         self.c = c
         self.dtype = c.reduce.dtype
         self.mr, self.nr = self._tile()
-        self.whole_k = isinstance(c.k.hi, int) and c.k.hi <= KC
+        self.whole_k = _in_one_block(c.k)
 
     def _tile(self) -> tuple[int, int]:
         """Rows as even as they come, columns as wide as there are."""
@@ -233,8 +239,9 @@ class _Engine(Nest):
 
         if self.whole_k:
             block(b.constant(0), [])
-        else:
-            b.for_(b.constant(0), self.value_of(c.k.hi), b.constant(KC), (), block)
+            return
+        once = b.binary("arith.maxsi", self.value_of(c.k.hi), b.constant(1))  # a sum of nothing is written too
+        b.for_(b.constant(0), once, b.constant(KC), (), block)
 
     def _space_sizes(self) -> list[SSA]:
         c, b = self.c, self.b
@@ -322,9 +329,7 @@ class _Engine(Nest):
 
         return call("mul", blocks(self.c.m.hi, self.mr * rows), blocks(self.c.n.hi, self.nr * columns))  # type: ignore[arg-type]
 
-    def _multiply(
-        self, spaces: Sequence[SSA], scope: Scope, ivs: list[SSA], pc: SSA, kc: SSA, alone: bool
-    ) -> None:
+    def _multiply(self, spaces: Sequence[SSA], scope: Scope, ivs: list[SSA], pc: SSA, kc: SSA, alone: bool) -> None:
         c, b = self.c, self.b
         rows, columns = self.block_rows, self.block_columns
         row_tiles, panels = self._ceil(c.m.hi, self.mr), self._ceil(c.n.hi, self.nr)
@@ -403,8 +408,7 @@ class _Engine(Nest):
         b.store(b.select(last, self._epilogue(scope, sums), sums), out, at)
 
     def _epilogue(self, scope: Scope, total: SSA) -> SSA:
-        e = self.c.reduce
-        scope.made[-1][(e, None, *(scope.axes[a] for a in sorted(free_axes(e))))] = total
+        self.points.give(self.c.reduce, scope, total)
         return self.points.value(self.c.definition.expr, scope)
 
 

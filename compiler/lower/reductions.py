@@ -4,19 +4,21 @@ it gives at the end."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import inf, prod
 
 from tdsl.compiler.dtype import DType, bool_
 from tdsl.compiler.graph import Sym
 from tdsl.compiler.kernel import Binder, Expr, Reduce
 from tdsl.compiler.loops import I64, SSA
-from tdsl.compiler.loops_builder import Builder
+from tdsl.compiler.lower.access import Access, extent
+from tdsl.compiler.lower.levels import Levels
 from tdsl.compiler.lower.points import Points, Scope
 from tdsl.compiler.lower.scalars import extreme, identity, scalar_type
 
 # what combines two carried values, as a vector.reduction kind and as an op
 _COMBINE = {"sum": "add", "mean": "add", "prod": "mul", "any": "or", "all": "and"}
-_CHUNK = 1 << 12  # longer float sums are sums of sums of so many, so that rounding errors grow slowly
+# Longer float sums are sums of sums of so many, so that rounding errors grow slowly: by lanes, or one after another.
+_CHUNK, _SERIAL_CHUNK = 1 << 12, 1 << 8
 
 
 def combine_kind(op: str, dtype: DType) -> str:
@@ -26,8 +28,8 @@ def combine_kind(op: str, dtype: DType) -> str:
 
 
 class Reducer:
-    def __init__(self, b: Builder, points: Points, widened: Callable[[Reduce], bool]) -> None:
-        self.b, self.points, self.widened = b, points, widened
+    def __init__(self, b: Levels, points: Points, access: Access) -> None:
+        self.b, self.points, self.access = b, points, access
 
     # ---- entry points
 
@@ -42,10 +44,10 @@ class Reducer:
         return self.b.binary("arith.divf", value, self._count(e, scope, live))
 
     def partial(self, e: Reduce, scope: Scope, lo: SSA, hi: SSA) -> SSA:
-        """The reduction over lo..hi of its only axis."""
-        return self._loop(e.op, e, e.body, scope, None, 0, [(lo, hi)])
+        """The reduction over lo..hi of its first axis and all of the others."""
+        return self._loop(e.op, e, e.body, scope, None, 0, [(lo, hi), *self._bounds(e)[1:]])
 
-    def combine(self, e: Reduce, space: SSA, blocks: int, stride: int, at: SSA) -> SSA:
+    def combine(self, e: Reduce, space: SSA, blocks: SSA, stride: int, at: SSA) -> SSA:
         """Partial results `stride` apart, taken in order."""
         b, scalars = self.b, self.points.scalars
         start = scalars.const(identity(e.op, e.dtype), e.dtype)
@@ -54,7 +56,7 @@ class Reducer:
             raw = b.load(space, b.add(b.mul(iv, b.constant(stride)), at))
             return [self._take(e.op, e.dtype, carried[0], scalars.from_memory(raw, e.dtype))]
 
-        total = b.for_(b.constant(0), b.constant(blocks), b.constant(1), [start], body)[0]
+        total = b.for_(b.constant(0), blocks, b.constant(1), [start], body)[0]
         if e.op != "mean":
             return total
         return b.binary("arith.divf", total, self._count(e, Scope({}, {}), None))
@@ -67,9 +69,17 @@ class Reducer:
             fn = "maximum" if op == "max" else "minimum"
         return self.points.scalars.function(fn, dtype, [carried, value], dtype)
 
+    def _bounds(self, e: Reduce) -> list[tuple[SSA, SSA]]:
+        return [(self.points.size(x.lo), self.points.size(x.hi)) for x in e.binders]
+
+    def _marks(self, body: Expr, binder: Binder, combine: str) -> dict[str, object]:
+        """Vectors run along the last axis of a reduction unless they run along a loop around or a reduction inside."""
+        if self.b.in_vector or not self.access.along(body, binder):
+            return {}
+        return {"vector": True, "combine": [combine]}
+
     def _fold(self, op: str, e: Reduce, body: Expr, scope: Scope, live: SSA | None) -> SSA:
-        bounds = [(self.points.size(x.lo), self.points.size(x.hi)) for x in e.binders]
-        return self._loop(op, e, body, scope, live, 0, bounds)
+        return self._loop(op, e, body, scope, live, 0, self._bounds(e))
 
     def _loop(
         self,
@@ -85,33 +95,34 @@ class Reducer:
         """The loops over the axes from the k-th on, all into one carried value."""
         b, dtype = self.b, body.dtype
         binder = e.binders[k]
-        last = k == len(e.binders) - 1
         init = start if start is not None else self.points.scalars.const(identity(op, dtype), dtype)
-        attrs: dict[str, object] = {}
-        if last and self.widened(e):
-            attrs = {"vector": True, "combine": [combine_kind(op, dtype)]}
+        adds = op in ("sum", "mean") and dtype.is_float
+        lo, hi = bounds[k]
+        if k < len(e.binders) - 1:
+            apart = adds and prod(extent(x) for x in e.binders[k + 1 :]) >= 16
+
+            def outer(iv: SSA, carried: list[SSA]) -> list[SSA]:
+                inner = scope.inside([(binder, iv)])
+                part = self._loop(op, e, body, inner, live, k + 1, bounds, None if apart else carried[0])
+                return [self._take(op, dtype, carried[0], part) if apart else part]
+
+            return b.for_(lo, hi, b.constant(1), [init], outer)[0]
 
         def step(iv: SSA, carried: list[SSA]) -> list[SSA]:
-            inner = scope.inside([(binder, iv)])
-            if not last:
-                return [self._loop(op, e, body, inner, live, k + 1, bounds, carried[0])]
-            return [self._point(op, e, body, inner, live, carried[0])]
+            return [self._point(op, e, body, scope.inside([(binder, iv)]), live, carried[0])]
 
-        lo, hi = bounds[k]
-        if last and op in ("sum", "mean") and dtype.is_float and self._long(binder) and attrs:
-            return self._chunked(init, lo, hi, step, attrs, op, dtype)
+        attrs = self._marks(body, binder, combine_kind(op, dtype))
+        chunk = _CHUNK if attrs else _SERIAL_CHUNK
+        if adds and (_symbolic(binder) or extent(binder) > 2 * chunk):
+            return self._chunked(init, lo, hi, chunk, step, attrs, op, dtype)
         return b.for_(lo, hi, b.constant(1), [init], step, **attrs)[0]
-
-    def _long(self, binder: Binder) -> bool:
-        if isinstance(binder.hi, Sym) or isinstance(binder.lo, Sym):
-            return True
-        return binder.hi - binder.lo > 2 * _CHUNK
 
     def _chunked(
         self,
         init: SSA,
         lo: SSA,
         hi: SSA,
+        size: int,
         step: Callable[[SSA, list[SSA]], list[SSA]],
         attrs: dict[str, object],
         op: str,
@@ -121,11 +132,11 @@ class Reducer:
         zero = self.points.scalars.const(identity(op, dtype), dtype)
 
         def chunk(start: SSA, carried: list[SSA]) -> list[SSA]:
-            end = b.binary("arith.minsi", b.add(start, b.constant(_CHUNK)), hi)
+            end = b.binary("arith.minsi", b.add(start, b.constant(size)), hi)
             part = b.for_(start, end, b.constant(1), [zero], step, **attrs)[0]
             return [self._take(op, dtype, carried[0], part)]
 
-        return b.for_(lo, hi, b.constant(_CHUNK), [init], chunk)[0]
+        return b.for_(lo, hi, b.constant(size), [init], chunk)[0]
 
     def _point(self, op: str, e: Reduce, body: Expr, scope: Scope, live: SSA | None, carried: SSA) -> SSA:
         guard, inner = self._guard(e, scope, live)
@@ -174,8 +185,7 @@ class Reducer:
         finite = b.compare("arith.cmpf", "olt", b.unary("math.absf", largest), b.constant(inf, t))
         shift = b.select(finite, largest, b.constant(0.0, t))
         shift = b.select(b.compare("arith.cmpf", "uno", largest, largest), largest, shift)
-        bounds = [(self.points.size(x.lo), self.points.size(x.hi)) for x in e.binders]
-        total = self._exp_sum(e, scope, live, 0, bounds, self.points.scalars.const(0.0, dtype), shift)
+        total = self._exp_sum(e, scope, live, 0, self._bounds(e), self.points.scalars.const(0.0, dtype), shift)
         return b.binary("arith.addf", b.unary("math.log", total), shift)
 
     def _exp_sum(
@@ -189,7 +199,7 @@ class Reducer:
         shift: SSA,
     ) -> SSA:
         b, binder, last = self.b, e.binders[k], k == len(e.binders) - 1
-        attrs: dict[str, object] = {"vector": True, "combine": ["add"]} if last and self.widened(e) else {}
+        attrs = self._marks(e.body, binder, "add") if last else {}
 
         def step(iv: SSA, carried: list[SSA]) -> list[SSA]:
             inner = scope.inside([(binder, iv)])
@@ -210,7 +220,7 @@ class Reducer:
         best = self._fold("max" if e.op == "argmax" else "min", e, e.body, scope, live)
         binder = e.binders[0]
         none = b.constant((1 << 62), I64)
-        attrs: dict[str, object] = {"vector": True, "combine": ["minsi"]} if self.widened(e) else {}
+        attrs = self._marks(e.body, binder, "minsi")
 
         def step(iv: SSA, carried: list[SSA]) -> list[SSA]:
             inner = scope.inside([(binder, iv)])
@@ -230,3 +240,5 @@ class Reducer:
         return b.select(nothing, b.constant(-1, I64), found)
 
 
+def _symbolic(b: Binder) -> bool:
+    return isinstance(b.lo, Sym) or isinstance(b.hi, Sym)

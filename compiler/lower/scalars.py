@@ -246,5 +246,3 @@ def identity(op: str, dtype: DType) -> bool | int | float:
         return op not in ("max", "argmax")
     low, high = (0, 255) if dtype is u8 else (-(1 << (dtype.bits - 1)), (1 << (dtype.bits - 1)) - 1)
     return low if op in ("max", "argmax") else high
-
-
