@@ -32,6 +32,9 @@ define(
     Op(
         "put", "A flat x with src written at `index`, in order: the last write wins.", _put_infer, _put_vjp,
         library=_put, reference=_put,
-        samples=lambda: [((np.arange(5.0), np.array([3, 1, 3]), np.array([7.0, 8.0, 9.0])), {})],
+        samples=lambda: [
+            ((np.arange(5.0), np.array([3, 1]), np.array([7.0, 8.0])), {}),
+            ((np.arange(5, dtype=np.float32), np.array([3, 1, 3]), np.array([7, 8, 9], np.float32)), {}),
+        ],
     )
 )  # fmt: skip

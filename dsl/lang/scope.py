@@ -41,7 +41,8 @@ FILES = (
     "write_text here"
 ).split()
 OWN = ("print", "error", "replace", "abs", "min", "max", "sum", "any", "all", "round", "map", "filter")
-NAMES = frozenset((*LIBRARY, *EXTRA, *PLAIN, *DTYPES, *FILES, *OWN, "nn", "optim", "inf", "nan", "pi"))
+# `philox` is for index notation only: what random numbers are made of.
+NAMES = frozenset((*LIBRARY, *EXTRA, *PLAIN, *DTYPES, *FILES, *OWN, "nn", "optim", "inf", "nan", "pi", "philox"))
 
 
 def print_(*values: Any, sep: str = " ", end: str = "\n") -> None:

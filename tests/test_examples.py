@@ -1,0 +1,46 @@
+"""The examples run as a user runs them, and show what they promise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(*args: str) -> str:
+    result = subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", ["custom_function", "dynamic", "index_notation"])
+def test_script(name: str) -> None:
+    assert run("-m", "tdsl", "run", str(EXAMPLES / f"{name}.tdsl"))
+
+
+def accuracy(text: str) -> float:
+    return float(re.findall(r"accuracy ([\d.]+) %", text)[-1])
+
+
+def test_digits_in_the_language() -> None:
+    assert accuracy(run("-m", "tdsl", "run", str(EXAMPLES / "digits_mlp.tdsl"))) >= 97
+
+
+def test_digits_in_python() -> None:
+    assert accuracy(run(str(EXAMPLES / "digits_mlp.py"))) >= 97
+
+
+def test_printed_kernels_are_the_language() -> None:
+    """What `ir --stage kernels` prints of the digits network, forward and backward, tdsl.index accepts again."""
+    import tdsl
+
+    text = run("-m", "tdsl", "ir", "--stage", "kernels", str(EXAMPLES / "digits_mlp.tdsl"))
+    lines = [line.strip() for line in text.splitlines() if line.startswith("  ")]
+    assert len(lines) > 20
+    for line in lines:
+        tdsl.index(line)
