@@ -1,24 +1,48 @@
 """Replace transcendental functions by arithmetic: the same sequence for a scalar and for every lane of a vector.
 
-The sequences are in `vector_maths.py`, their accuracy in docs/vector-maths.md.
+The sequences are in `compiler/maths/`, their accuracy in docs/vector-maths.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tdsl.compiler.loop_passes.rewriter import Rewriter, rewrite_module
-from tdsl.compiler.loop_passes.vector_maths import EXPANSIONS
 from tdsl.compiler.loops import SSA, LOp, Module
 from tdsl.compiler.loops_builder import Builder
+from tdsl.compiler.maths.circular import atan2, cos, sin, tan
+from tdsl.compiler.maths.exponential import erf, exp, expm1, log1p, log_, rsqrt, sigmoid, tanh
+from tdsl.compiler.maths.lane import Lane
+from tdsl.compiler.maths.powers import ipowi, powf
+from tdsl.compiler.maths.random import philox
 from tdsl.compiler.target import Target
+
+EXPANSIONS: dict[str, Callable[..., Lane]] = {
+    "math.exp": exp,
+    "math.expm1": expm1,
+    "math.log": log_,
+    "math.log1p": log1p,
+    "math.sin": sin,
+    "math.cos": cos,
+    "math.tan": tan,
+    "math.tanh": tanh,
+    "math.sigmoid": sigmoid,
+    "math.erf": erf,
+    "math.rsqrt": rsqrt,
+    "math.powf": powf,
+    "math.atan2": atan2,
+    "math.ipowi": ipowi,
+    "tdsl.philox": philox,
+}
 
 
 def expand_math(module: Module, target: Target) -> Module:
     """Every op of EXPANSIONS becomes arithmetic; nothing else changes."""
-    return rewrite_module(module, _expand)
 
+    def expand(rewriter: Rewriter, b: Builder, op: LOp) -> Sequence[SSA] | None:
+        rule = EXPANSIONS.get(op.name)
+        if rule is None:
+            return None
+        return [rule(*(Lane(b, x, target.has_fma) for x in op.operands)).ssa]
 
-def _expand(rewriter: Rewriter, b: Builder, op: LOp) -> Sequence[SSA] | None:
-    rule = EXPANSIONS.get(op.name)
-    return None if rule is None else [rule(b, *op.operands)]
+    return rewrite_module(module, expand)
