@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from math import prod
 
 from tdsl.compiler.graph import Size
-from tdsl.compiler.kernel import Axis, Binder, Call, Const, Definition, Kernel, Read, Reduce, call
+from tdsl.compiler.kernel import Axis, Binder, Call, Const, Definition, Kernel, Read, Reduce, call, of_size, walk
 from tdsl.compiler.kernel import index_const as ic
-from tdsl.compiler.kernel import of_size, walk
 from tdsl.compiler.loops import SSA, Func, MemRef, Module, Workspace
 from tdsl.compiler.lower.microkernel import micro_kernel, micro_kernel_args, micro_kernel_name, tile
 from tdsl.compiler.lower.nest import Nest, extent

@@ -1,6 +1,7 @@
 """The innermost product: a tile of sums in registers. It does not depend on the problem, so it is compiled once.
 
-`tdsl_gemm_f32_14x32(kc, a, b, sums)`: sums[i * nr + j] = sum over k of a[k * mr + i] * b[k * nr + j], from packed panels.
+`tdsl_gemm_f32_14x32(kc, a, b, sums)`, from packed panels:
+sums[i * nr + j] = sum over k of a[k * mr + i] * b[k * nr + j].
 """
 
 from __future__ import annotations
