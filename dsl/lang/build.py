@@ -348,9 +348,6 @@ def _index_def(b: _Builder, at: At, kids: list[Any]) -> ast.Node:
             code="E0402",
             hint="write C[i, j] := ...; for a value without indices write `=`",
         )
-    if not left.items:
-        span = b.source.span(left.at)
-        raise IndexNotationError("a definition needs at least one index", span, code="E0402", hint="write `=`")
     binders = tuple(_left_binder(b, item) for item in left.items)
     return ast.IndexDef(at, left.base.id, left.base.at, binders, value)
 
