@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 
 from tdsl.compiler.graph import Size
-from tdsl.compiler.kernel import Axis, Binder, Call, Const, Definition, Kernel, Read, Reduce, call, of_size, walk
+from tdsl.compiler.kernel import Axis, Binder, Call, Const, Definition, Expr, Kernel, Read, Reduce, call, of_size, walk
 from tdsl.compiler.kernel import index_const as ic
 from tdsl.compiler.loops import SSA, Func, MemRef, Module, Workspace
 from tdsl.compiler.lower.microkernel import micro_kernel, micro_kernel_args, micro_kernel_name, tile
@@ -161,7 +161,7 @@ class _Engine(Nest):
             step = b.mul(step, self.value_of(n))
         return strides
 
-    def _panels(self, n: Size, by: int) -> object:
+    def _panels(self, n: Size, by: int) -> Expr:
         """Elements of the panels of one operand, for one block of K, as a workspace size."""
         k = ic(min(self.c.k.hi, KC)) if isinstance(self.c.k.hi, int) else ic(KC)
         rounded = (
@@ -183,7 +183,7 @@ class _Engine(Nest):
         sizes.append(call("mul", blocks, ic(self.mr * self.nr)))
         for space, size in zip(packed, sizes, strict=True):
             self.spaces.append(space)
-            self.workspaces.append(Workspace(element, call("mul", size, copies)))  # type: ignore[arg-type]
+            self.workspaces.append(Workspace(element, call("mul", size, copies)))
         self.packed = packed
         self.a_strides, self.b_strides = self._strides(c.a), self._strides(c.b)
         self.block_rows, self.block_columns = self._blocks()
@@ -201,7 +201,7 @@ class _Engine(Nest):
         each = extent(c.k) * (extent(c.m) + extent(c.n) + 64) * 8
         return known and each * prod(extent(x) for x in c.batch) <= 64 << 20
 
-    def _copies(self) -> object:
+    def _copies(self) -> Expr:
         return ic(prod(extent(x) for x in self.c.batch) if self._parallel_batch() else 1)
 
     def _over_batch(self, j: int, ivs: list[SSA], scope: Scope, number: SSA, parallel: bool) -> None:
@@ -318,15 +318,15 @@ class _Engine(Nest):
     def _column_blocks(self) -> SSA:
         return self._ceil(self.c.n.hi, self.nr * self._blocks()[1])
 
-    def _block_count_expr(self) -> object:
+    def _block_count_expr(self) -> Expr:
         rows, columns = self._blocks()
 
-        def blocks(n: Size, by: int) -> object:
+        def blocks(n: Size, by: int) -> Expr:
             if isinstance(n, int):
                 return ic(-(-n // by))
             return call("floordiv", call("add", of_size(n), ic(by - 1)), ic(by))
 
-        return call("mul", blocks(self.c.m.hi, self.mr * rows), blocks(self.c.n.hi, self.nr * columns))  # type: ignore[arg-type]
+        return call("mul", blocks(self.c.m.hi, self.mr * rows), blocks(self.c.n.hi, self.nr * columns))
 
     def _multiply(self, spaces: Sequence[SSA], scope: Scope, ivs: list[SSA], pc: SSA, kc: SSA, alone: bool) -> None:
         c, b = self.c, self.b
