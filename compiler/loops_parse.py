@@ -128,9 +128,9 @@ class _Reader:
             found.append(self.use())
         return found
 
-    def define(self, name: str, t: LType, hint: bool = True) -> SSA:
+    def define(self, name: str, t: LType, hint: bool = True, at: int | None = None) -> SSA:
         if name in self.values:
-            raise self.error(f"{name} is defined twice")
+            raise self.error(f"{name} is defined twice", at)
         bare = name[1:]
         made = self.values[name] = SSA(t, bare if hint and not bare.isdigit() else "")
         return made
@@ -216,7 +216,7 @@ class _Reader:
         if len(types) != len(results):
             raise self.error(f"{made.name} has {len(types)} results", token.at)
         hint = made.name != "arith.constant"
-        made.results.extend(self.define(n, t, hint) for n, t in zip(results, types, strict=True))
+        made.results.extend(self.define(n, t, hint, token.at) for n, t in zip(results, types, strict=True))
         block.ops.append(made)
 
     def arguments(self, named: list[tuple[str, LType]], region: Callable[[list[SSA]], Block]) -> Block:
