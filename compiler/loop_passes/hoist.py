@@ -16,10 +16,10 @@ def hoist(module: Module, target: Target) -> Module:
 class _Level:
     """A block in the making: what was defined in it, and its pure ops by what they compute."""
 
-    __slots__ = ("block", "defined", "known", "barrier")
+    __slots__ = ("block", "defined", "known", "barrier", "branch")
 
-    def __init__(self, block: Block, barrier: bool) -> None:
-        self.block, self.barrier = block, barrier
+    def __init__(self, block: Block, barrier: bool, branch: bool = False) -> None:
+        self.block, self.barrier, self.branch = block, barrier, branch
         self.defined: set[SSA] = set(block.args)
         self.known: dict[tuple[object, ...], SSA] = {}
 
@@ -44,8 +44,8 @@ def _walk(old: Block, levels: list[_Level], replaced: dict[SSA, SSA]) -> None:
             for region in op.regions:
                 new = Block([SSA(a.type, a.hint) for a in region.args])
                 replaced.update(zip(region.args, new.args, strict=True))
-                # out of a parallel region a vector would have to travel through memory; out of a branch is fine
-                level = _Level(new, op.name == "scf.parallel")
+                # out of a parallel region a vector would have to travel through memory
+                level = _Level(new, op.name == "scf.parallel", op.name == "scf.if")
                 _walk(region, [*levels, level], replaced)
                 regions.append(new)
             op = LOp(op.name, op.operands, op.results, op.attrs, regions)
@@ -56,7 +56,10 @@ def _walk(old: Block, levels: list[_Level], replaced: dict[SSA, SSA]) -> None:
 
 
 def _place(op: LOp, levels: list[_Level], replaced: dict[SSA, SSA]) -> None:
-    """Into the outermost block where its operands are known, not past a parallel region for vectors."""
+    """Out of every loop that does not change its operands, not past a parallel region for vectors.
+
+    Leaving a branch alone gains nothing, and the branch may be one that is hardly ever taken.
+    """
     key = (op.name, tuple(op.operands), op.results[0].type, *sorted((k, repr(v)) for k, v in op.attrs.items()))
     depth = len(levels) - 1
     for level in reversed(levels):
@@ -64,11 +67,14 @@ def _place(op: LOp, levels: list[_Level], replaced: dict[SSA, SSA]) -> None:
         if found is not None:
             replaced[op.result] = found
             return
+    place = depth
     while depth > 0 and not any(x in levels[depth].defined for x in op.operands):
-        if levels[depth].barrier and op.name != "arith.constant" and op.operands:
+        if levels[depth].barrier and op.operands:
             break
         depth -= 1
-    level = levels[depth]
+        if not levels[depth + 1].branch or not op.operands:
+            place = depth
+    level = levels[place]
     made = LOp(op.name, op.operands, [SSA(op.result.type, op.result.hint)], dict(op.attrs))
     replaced[op.result] = made.result
     level.known[key] = made.result
