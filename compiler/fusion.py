@@ -245,9 +245,7 @@ class Fusion:
             return Definition(renamed[statement.name], binders, expr)
         guard = None if statement.guard is None else rewrite(statement.guard, change)
         index = tuple(rewrite(x, change) for x in statement.index)
-        return Scatter(
-            renamed[statement.target], binders, index, statement.op, expr, guard, statement.checked
-        )
+        return Scatter(renamed[statement.target], binders, index, statement.op, expr, guard, statement.checked)
 
     def _read(self, arg: Value, read: Read, ranges: Mapping[str, tuple[Size, Size]]) -> Expr:
         plain = Read(self.name[arg], read.index, read.dtype, read.fill, read.checked)
@@ -299,7 +297,8 @@ class Fusion:
         return rewrite(body.expr, change)
 
     def _describe(self, node: Value, body: Body) -> Body:
-        own, reads, heavy, reduces, checked = {self.number[node]}, set(), False, False, False
+        own, heavy, reduces, checked = {self.number[node]}, False, False, False
+        reads: set[str] = set()
         ops = 0
         statements: list[Expr] = [body.expr, *(r for s in body.rest for r in roots(s))]
         for e in (e for r in statements for e in walk(r)):
@@ -321,9 +320,7 @@ class Fusion:
             elif isinstance(e, Reduce):
                 reduces = True
         checked = checked and not _index_only(node, body)
-        return Body(
-            body.binders, body.expr, body.rest, frozenset(own), ops, frozenset(reads), heavy, reduces, checked
-        )
+        return Body(body.binders, body.expr, body.rest, frozenset(own), ops, frozenset(reads), heavy, reduces, checked)
 
 
 def _index_only(node: Value, body: Body) -> bool:

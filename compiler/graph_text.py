@@ -107,9 +107,7 @@ def _size(text: str) -> Size:
     return int(text) if text.lstrip("-").isdigit() else Sym(text)
 
 
-def _node(
-    op: str, rest: str, names: dict[str, Value], kernels: dict[str, Kernel], type_: Type, span: Span
-) -> Value:
+def _node(op: str, rest: str, names: dict[str, Value], kernels: dict[str, Kernel], type_: Type, span: Span) -> Value:
     if op not in OPS:
         raise IRError(f"no op named {op!r}", span)
     args = [_known(names, n, span) for n in re.findall(r"%\w+", rest)]

@@ -158,6 +158,24 @@ def walk(block: Block) -> Iterator[LOp]:
 
 
 __all__ = [
-    "Block", "F32", "F64", "Func", "I1", "I16", "I32", "I64", "I8", "INDEX", "LOp", "LType", "MemRef", "Module",
-    "SSA", "Scalar", "Size", "Vector", "Workspace", "walk",
+    "Block",
+    "F32",
+    "F64",
+    "Func",
+    "I1",
+    "I16",
+    "I32",
+    "I64",
+    "I8",
+    "INDEX",
+    "LOp",
+    "LType",
+    "MemRef",
+    "Module",
+    "SSA",
+    "Scalar",
+    "Size",
+    "Vector",
+    "Workspace",
+    "walk",
 ]

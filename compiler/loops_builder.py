@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tdsl.compiler.loops import I1, INDEX, Block, LOp, LType, MemRef, Scalar, SSA, Vector
+from tdsl.compiler.loops import I1, INDEX, SSA, Block, LOp, LType, MemRef, Scalar, Vector
 
 
 class Builder:

@@ -232,8 +232,10 @@ def _kernel_step(fusion: Fusion, group: _Group, slots: _Slots, ordinal: int) -> 
     values = [fusion.value[name] for name in read]
     rename = {fusion.name[v]: f"a{k}" for k, v in enumerate(values)}
     rename |= {n: "y" if len(outputs) == 1 else f"y{k}" for k, n in enumerate(outputs)}
-    rename |= {n: f"t{k}" for k, n in enumerate(n for n in (s.name for s in statements if isinstance(s, Definition))
-                                                if n not in outputs)}
+    rename |= {
+        n: f"t{k}"
+        for k, n in enumerate(n for n in (s.name for s in statements if isinstance(s, Definition)) if n not in outputs)
+    }
     params = tuple(Param(rename[fusion.name[v]], v.dtype, v.shape, v in slots.number) for v in values)
     body = tuple(_pretty(s, rename) for s in statements)
     kernel = Kernel(f"k{ordinal}", params, body, tuple(rename[n] for n in outputs))

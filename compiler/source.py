@@ -38,9 +38,7 @@ class Label:
     primary: bool = True
 
 
-def render(
-    headline: str, labels: Sequence[Label], notes: Sequence[str] = (), hint: str | None = None
-) -> str:
+def render(headline: str, labels: Sequence[Label], notes: Sequence[str] = (), hint: str | None = None) -> str:
     """A message with its source lines underlined.
 
     >>> print(render("error: bad", [Label(Span("f.tdsl", 2, 5, 6, "y = x"), "here")], hint="say z"))

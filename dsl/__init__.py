@@ -23,7 +23,7 @@ from tdsl.autograd.modes import enable_grad as enable_grad
 from tdsl.autograd.modes import is_grad_enabled as is_grad_enabled
 from tdsl.autograd.modes import no_grad as no_grad
 from tdsl.autograd.modes import set_grad_enabled as set_grad_enabled
-from tdsl.compiler.dtype import DType as dtype
+from tdsl.compiler.dtype import DType as DType
 from tdsl.compiler.dtype import bool_ as bool_
 from tdsl.compiler.dtype import f32 as f32
 from tdsl.compiler.dtype import f64 as f64
@@ -31,7 +31,7 @@ from tdsl.compiler.dtype import i8 as i8
 from tdsl.compiler.dtype import i16 as i16
 from tdsl.compiler.dtype import i32 as i32
 from tdsl.compiler.dtype import i64 as i64
-from tdsl.compiler.dtype import promote as promote_types
+from tdsl.compiler.dtype import promote as promote
 from tdsl.compiler.dtype import u8 as u8
 from tdsl.compiler.source import DTypeError as DTypeError
 from tdsl.compiler.source import GradError as GradError
@@ -54,10 +54,11 @@ from tdsl.runtime.threads import get_num_threads as get_num_threads
 from tdsl.runtime.threads import set_num_threads as set_num_threads
 from tdsl.shapes import *
 from tdsl.sorting import *
-from tdsl.tensor import Device as device
+from tdsl.tensor import Device as Device
 from tdsl.tensor import Size as Size
 from tdsl.tensor import Tensor as Tensor
 
+dtype, device, promote_types = DType, Device, promote
 float32 = float = f32
 float64 = double = f64
 int64 = long = i64

@@ -23,7 +23,8 @@ from tdsl.tensor import Device, Number, Tensor, from_array
 
 __all__ = [
     "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full",
-    "full_like", "get_default_dtype", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "set_default_dtype", "tensor", "zeros",
+    "full_like", "get_default_dtype", "linspace", "logspace", "ones", "ones_like", "scalar_tensor", "set_default_dtype",
+    "tensor", "zeros",
     "zeros_like",
 ]  # fmt: skip
 
@@ -31,6 +32,8 @@ MAX_RANK = 64
 
 
 def _check(shape: tuple[int, ...], dtype: DType) -> tuple[int, ...]:
+    if not isinstance(dtype, DType):
+        raise TypeError(f"argument 'dtype' must be tdsl.dtype, not {type(dtype).__name__}")
     if any(n < 0 for n in shape):
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     if len(shape) > MAX_RANK:
@@ -79,12 +82,16 @@ def _fill_value(fill: Number, dtype: DType) -> Number:
     return value
 
 
-def zeros(*size: Any, dtype: DType | None = None, requires_grad: bool = False, device: Any = None, out: Any = None) -> Tensor:
+def zeros(
+    *size: Any, dtype: DType | None = None, requires_grad: bool = False, device: Any = None, out: Any = None
+) -> Tensor:
     Device(device or "cpu")
     return _full(sizes(size), 0, dtype or Defaults.dtype, requires_grad)
 
 
-def ones(*size: Any, dtype: DType | None = None, requires_grad: bool = False, device: Any = None, out: Any = None) -> Tensor:
+def ones(
+    *size: Any, dtype: DType | None = None, requires_grad: bool = False, device: Any = None, out: Any = None
+) -> Tensor:
     Device(device or "cpu")
     return _full(sizes(size), 1, dtype or Defaults.dtype, requires_grad)
 
@@ -172,6 +179,8 @@ def scalar_tensor(s: Number, *, dtype: DType | None = None) -> Tensor:
 
 
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None, requires_grad: bool = False, **_: Any) -> Tensor:
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(f"{'n' if n < 0 else 'm'} must be greater or equal to 0, got {n if n < 0 else m}")
     rows, columns = Tensor(record("iota", length=n)), Tensor(record("iota", length=n if m is None else m))
     x = (rows.unsqueeze(1) == columns.unsqueeze(0)).to(dtype or Defaults.dtype)
     return x.requires_grad_() if requires_grad else x
@@ -213,7 +222,9 @@ def _leaf_dtype(x: Any) -> DType:
             return found
     if isinstance(x, bool | int | float):
         return category_dtype(x)
-    raise TypeError(f"a tensor cannot hold {type(x).__name__!r}: new(): data must be numbers")
+    if x is None:
+        raise RuntimeError("Could not infer dtype of NoneType")
+    raise TypeError(f"new(): invalid data type {type(x).__name__!r}")
 
 
 def tensor(

@@ -47,7 +47,8 @@ def _terms(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
     terms = left.split(",")
     if len(terms) != len(tensors):
         raise RuntimeError(
-            f"einsum(): {'more' if len(tensors) > len(terms) else 'fewer'} operands were provided than specified in the "
+            f"einsum(): {'more' if len(tensors) > len(terms) else 'fewer'} operands were provided than specified in "
+            "the "
             "equation"
         )
     used = set(left + right)

@@ -97,12 +97,7 @@ def made(value: Value, *operands: Any) -> Tensor:
 
 
 def binary(name: str, a: Any, b: Any, dtype: DType | None = None) -> Tensor:
-    if (
-        dtype is None
-        and a.__class__ is Tensor
-        and b.__class__ is Tensor
-        and a._value.type.dtype is b._value.type.dtype
-    ):
+    if dtype is None and a.__class__ is Tensor and b.__class__ is Tensor and a._value.type.dtype is b._value.type.dtype:
         return made(record(name, a.value, b.value), a, b)
     a, b = as_operand(a), as_operand(b)
     dtype = dtype or result_type(a, b)
@@ -381,7 +376,7 @@ def _bitwise(name: str) -> Callable[[Any, Any], Tensor]:
         a, b = as_operand(input), as_operand(other)
         dtype = result_type(a, b)
         if dtype.is_float:
-            raise DTypeError(f'"bitwise_{name}_cpu" not implemented for \'{"Float" if dtype is dt.f32 else "Double"}\'')
+            raise DTypeError(f"\"bitwise_{name}_cpu\" not implemented for '{'Float' if dtype is dt.f32 else 'Double'}'")
         return binary(name, a, b, dtype)
 
     function.__name__ = f"bitwise_{name}"
@@ -407,7 +402,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 def equal(input: Tensor, other: Tensor) -> bool:
     """Whether shapes and all elements are the same."""
     if not isinstance(other, Tensor):
-        raise TypeError(f"equal(): argument 'other' must be Tensor, not {type(other).__name__}")
+        raise TypeError(f"equal(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
     return input.shape == other.shape and bool(eq(input, other).all())
 
 

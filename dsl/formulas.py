@@ -19,8 +19,11 @@ from tdsl.tensor import Number, Tensor, op, wrap_dim
 
 __all__ = [
     "acos", "addcdiv", "addcmul", "addmm", "aminmax", "asin", "atan", "baddbmm", "bitwise_left_shift",
-    "bitwise_right_shift", "can_cast", "cosh", "count_nonzero", "diag", "dist", "exp2", "finfo", "fliplr", "flipud", "fmax",
-    "fmin", "frac", "heaviside", "hstack", "hypot", "iinfo", "is_floating_point", "is_tensor", "kron", "lerp", "log10", "log2", "logaddexp",
+    "bitwise_right_shift", "can_cast", "cosh", "count_nonzero", "diag", "dist", "exp2", "finfo", "fliplr", "flipud",
+    "fmax",
+    "fmin", "frac", "heaviside", "hstack", "hypot", "iinfo", "is_floating_point", "is_tensor", "kron", "lerp",
+    "log10", "log2",
+    "logaddexp",
     "meshgrid", "nan_to_num", "nanmean", "nansum", "numel", "ravel", "repeat_interleave", "reshape_as", "roll",
     "rot90", "rsub", "sinh", "std_mean", "tensor_split", "trace", "unfold", "var_mean", "view_as", "vstack",
 ]  # fmt: skip
@@ -148,7 +151,7 @@ class finfo:
     """
 
     def __init__(self, dtype: dt.DType | None = None) -> None:
-        found = np.finfo((dtype or ew.Defaults.dtype).numpy)  # type: ignore[arg-type]
+        found = np.finfo((dtype or ew.Defaults.dtype).numpy)  # type: ignore[type-var]
         self.bits, self.eps = int(found.bits), float(found.eps)
         self.min, self.max = float(found.min), float(found.max)
         self.tiny = self.smallest_normal = float(found.tiny)

@@ -10,7 +10,7 @@ import numpy as np
 from tdsl import indexing
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.graph import number
-from tdsl.compiler.source import RuntimeError, ShapeError
+from tdsl.compiler.source import IndexError, RuntimeError
 from tdsl.elementwise import as_operand, made, where
 from tdsl.recording import record
 from tdsl.tensor import Tensor, contiguous_strides, from_array, op, wrap_dim
@@ -59,7 +59,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if index.ndim > 1:
-        raise ShapeError("index_select(): Index is supposed to be a vector")
+        raise IndexError("index_select(): Index is supposed to be a vector")
     return op("take", input, index.reshape(-1).to(dt.i64), dim=wrap_dim(dim, input.ndim))
 
 
@@ -68,12 +68,16 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return op("scatter_add", input, index, src, dim=wrap_dim(dim, input.ndim))
 
 
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Any = None) -> Tensor:
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Any = None
+) -> Tensor:
     """input with src written at [index[i, j], j] for dim 0, and so on; the last write to a place wins."""
     d = wrap_dim(dim, input.ndim)
     source = as_operand(value if src is None else src)
     if reduce is not None:
-        raise RuntimeError("scatter(reduce=...) is not supported: use scatter_add", hint="x.scatter_add(dim, index, src)")
+        raise RuntimeError(
+            "scatter(reduce=...) is not supported: use scatter_add", hint="x.scatter_add(dim, index, src)"
+        )
     n = input.shape[d]
     positions = index.array()
     bad = (positions < 0) | (positions >= n)
@@ -95,6 +99,14 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: A
 
 
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
+    d = wrap_dim(dim, input.ndim)
+    count = source.shape[d] if source.ndim > d else source.numel()
+    if index.numel() != count:
+        raise RuntimeError(
+            f"index_add_(): Number of indices ({index.numel()}) should be equal to source.size(dim): ({count}), for "
+            "dim: "
+            f"{d}"
+        )
     source = source if alpha == 1 else source * alpha
     return op("take_add", input, index.to(dt.i64), source, dim=wrap_dim(dim, input.ndim))
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.graph import Value, number
-from tdsl.compiler.source import IndexError, RuntimeError, TypeError, ValueError
+from tdsl.compiler.source import IndexError, RuntimeError, ValueError
 from tdsl.elementwise import as_operand, made, value_of, where
 from tdsl.recording import known, record
 from tdsl.shapes import expand, permute, reshape, slice_dim, squeeze, unsqueeze
-from tdsl.tensor import Number, Tensor, from_array, op
+from tdsl.tensor import Number, Tensor, from_array, op, type_name
 
 
 def _items(key: Any) -> list[Any]:
@@ -64,6 +64,11 @@ def _without_ellipsis(items: list[Any], ndim: int) -> list[Any]:
     dots = [i for i, k in enumerate(items) if k is Ellipsis]
     if len(dots) > 1:
         raise IndexError("an index can only have a single ellipsis ('...')")
+    if ndim == 0 and any(_is_int(k) for k in items):
+        raise IndexError(
+            "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a "
+            "0-dim tensor to a number"
+        )
     used = sum(_count(k) for k in items if k is not Ellipsis)
     if used > ndim:
         raise IndexError(f"too many indices for tensor of dimension {ndim}")
@@ -77,9 +82,9 @@ def _bounds(k: slice, n: int) -> tuple[int, int, int]:
     step = 1 if k.step is None else int(k.step)
     if step <= 0:
         raise ValueError("step must be greater than zero")
-    start, stop, _ = slice(
-        None if k.start is None else int(k.start), None if k.stop is None else int(k.stop)
-    ).indices(n)
+    start, stop, _ = slice(None if k.start is None else int(k.start), None if k.stop is None else int(k.stop)).indices(
+        n
+    )
     return start, max(start, stop), step
 
 
@@ -122,7 +127,7 @@ def _selected(x: Tensor, d: int, i: int) -> Tensor:
 def _advanced(x: Tensor, d: int, k: Any, left: list[tuple[int, Tensor]]) -> tuple[Tensor, int]:
     index = _tensor_index(k)
     if index is None:
-        raise TypeError(
+        raise IndexError(
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
             f"(got {type(k).__name__})"
         )
@@ -272,7 +277,8 @@ def _put(x: Tensor, view: Tensor, left: list[tuple[int, Tensor]], value: Any, ac
     if isinstance(source, Tensor):
         if source.dtype is not x.dtype and source.ndim:
             raise RuntimeError(
-                f"Index put requires the source and destination dtypes match, got {type_name(x.dtype)} for the destination "
+                f"Index put requires the source and destination dtypes match, got {type_name(x.dtype)} for the "
+                "destination "
                 f"and {type_name(source.dtype)} for the source."
             )
         if not _broadcasts(tuple(source.shape), target):
@@ -291,9 +297,7 @@ def _put(x: Tensor, view: Tensor, left: list[tuple[int, Tensor]], value: Any, ac
     where_ = reshape(unsqueeze(reshape(place, (-1,)), 1) * inner + unsqueeze(steps, 0), (-1,))
     name = "scatter_add" if accumulate else "put"
     attrs = {"dim": 0} if accumulate else {}
-    new = record(
-        name, reshape(flat, (-1,)).value, where_.value, reshape(spread, (-1,)).value, **attrs
-    )
+    new = record(name, reshape(flat, (-1,)).value, where_.value, reshape(spread, (-1,)).value, **attrs)
     dims = [d for d, _ in left]
     others = [d for d in range(view.ndim) if d not in dims]
     whole = Tensor(record("reshape", new, shape=tuple(view.shape[d] for d in [*dims, *others])))
@@ -305,15 +309,6 @@ def _put(x: Tensor, view: Tensor, left: list[tuple[int, Tensor]], value: Any, ac
 def known_if_shared(x: Tensor) -> None:
     if x._storage is not None and x._storage.shared:
         known(x.value)
-
-
-_TYPE_NAMES = {dt.f32: "Float", dt.f64: "Double", dt.i64: "Long", dt.i32: "Int", dt.i16: "Short", dt.i8: "Char",
-               dt.u8: "Byte", dt.bool_: "Bool"}  # fmt: skip
-
-
-def type_name(dtype: dt.DType) -> str:
-    """What PyTorch's messages call a dtype: Float, Long."""
-    return _TYPE_NAMES[dtype]
 
 
 def index_put_(x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:

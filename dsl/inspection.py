@@ -1,11 +1,11 @@
 """Reading what the compiler does: the text of every stage of a program.
 
-    graph     what was recorded, as SSA           (`after`: a graph pass)
-    grad      the same with all graph passes: forward and backward, as they are compiled
-    kernels   index notation, one statement a line
-    loops     MLIR                                (`after`: "lower" or a loop pass)
-    llvm      LLVM IR
-    asm       assembly of this machine
+graph     what was recorded, as SSA           (`after`: a graph pass)
+grad      the same with all graph passes: forward and backward, as they are compiled
+kernels   index notation, one statement a line
+loops     MLIR                                (`after`: "lower" or a loop pass)
+llvm      LLVM IR
+asm       assembly of this machine
 """
 
 from __future__ import annotations

@@ -10,10 +10,10 @@ import numpy as np
 from tdsl import creation, elementwise, formulas, gathering, indexing, random, reductions, shapes, sorting
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
-from tdsl.compiler.source import DTypeError, RuntimeError, ShapeError
-from tdsl.elementwise import as_operand, unary, where
+from tdsl.compiler.source import DTypeError, RuntimeError
+from tdsl.elementwise import unary, where
 from tdsl.recording import record
-from tdsl.tensor import Device, Tensor, from_array, op, wrap_dim
+from tdsl.tensor import Device, Tensor, type_name
 
 # ---- conversions
 
@@ -47,7 +47,7 @@ def type_as(input: Tensor, other: Tensor) -> Tensor:
 
 def type(input: Tensor, dtype: DType | None = None) -> Any:
     """The tensor as `dtype`; without one, the name of its type."""
-    return f"tdsl.{indexing.type_name(input.dtype)}Tensor" if dtype is None else to(input, dtype)
+    return f"tdsl.{type_name(input.dtype)}Tensor" if dtype is None else to(input, dtype)
 
 
 def cpu(input: Tensor) -> Tensor:
@@ -60,14 +60,11 @@ def cpu(input: Tensor) -> Tensor:
 def _store(self: Tensor, new: Tensor) -> Tensor:
     """Make the result this tensor's value: same shape, a dtype that fits."""
     if tuple(new.shape) != tuple(self.shape):
-        raise RuntimeError(
-            f"output with shape {list(self.shape)} doesn't match the broadcast shape {list(new.shape)}"
-        )
+        raise RuntimeError(f"output with shape {list(self.shape)} doesn't match the broadcast shape {list(new.shape)}")
     if new.dtype is not self.dtype:
         if new.dtype.category > self.dtype.category:
             raise RuntimeError(
-                f"result type {indexing.type_name(new.dtype)} can't be cast to the desired output type "
-                f"{indexing.type_name(self.dtype)}"
+                f"result type {type_name(new.dtype)} can't be cast to the desired output type {type_name(self.dtype)}"
             )
         new = to(new, self.dtype)
     self.assign(new.value)
@@ -151,7 +148,7 @@ def _operator(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Any]:
 
 def _invert(self: Tensor) -> Tensor:
     if self.dtype.is_float:
-        raise DTypeError(f'"bitwise_not_cpu" not implemented for \'{indexing.type_name(self.dtype)}\'')
+        raise DTypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
     return unary("not", self)
 
 
@@ -204,13 +201,15 @@ def attach() -> None:
     Tensor.bernoulli, Tensor.multinomial = random.bernoulli, random.multinomial  # type: ignore[attr-defined]
     Tensor.T = property(lambda self: shapes.permute(self, tuple(reversed(range(self.ndim)))))  # type: ignore[attr-defined]
     Tensor.mT = property(lambda self: shapes.transpose(self, -2, -1))  # type: ignore[attr-defined]
-    Tensor.__getitem__ = indexing.getitem  # type: ignore[attr-defined]
-    Tensor.__setitem__ = indexing.setitem  # type: ignore[attr-defined]
+    Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
+    Tensor.__setitem__ = indexing.setitem  # type: ignore[method-assign]
 
 
 # Functions of several tensors, of numbers, or with a method of another order of arguments.
 _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "meshgrid", "finfo", "iinfo", "numel",
-                "searchsorted", "bucketize", "where", "result_type", "can_cast", "is_tensor", "is_floating_point", "gelu", "hardtanh")  # fmt: skip
+                "searchsorted", "bucketize", "where", "result_type", "can_cast", "is_tensor",
+                "is_floating_point", "gelu",
+                "hardtanh")  # fmt: skip
 _HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_", "bernoulli_",
          "fill_diagonal_")  # fmt: skip
 _IN_PLACE = ("add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "
@@ -223,7 +222,8 @@ _CONVERSIONS = {"float": dt.f32, "double": dt.f64, "long": dt.i64, "int": dt.i32
 _ARITHMETIC = {"add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul, "truediv": elementwise.div,
                "floordiv": elementwise.floor_divide, "mod": elementwise.remainder, "pow": elementwise.pow,
                "lshift": formulas.bitwise_left_shift, "rshift": formulas.bitwise_right_shift,
-               "and": elementwise.bitwise_and, "or": elementwise.bitwise_or, "xor": elementwise.bitwise_xor}  # fmt: skip
+               "and": elementwise.bitwise_and, "or": elementwise.bitwise_or,
+               "xor": elementwise.bitwise_xor}  # fmt: skip
 _OPERATORS: dict[str, Any] = {f"__{n}__": _operator(f) for n, f in _ARITHMETIC.items()}
 _OPERATORS |= {f"__r{n}__": _operator(_swapped(f)) for n, f in _ARITHMETIC.items()}
 _OPERATORS |= {f"__i{n}__": in_place(f) for n, f in _ARITHMETIC.items()}
@@ -235,4 +235,3 @@ _OPERATORS |= {
 }  # fmt: skip
 
 attach()
-

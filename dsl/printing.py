@@ -1,4 +1,4 @@
-"""Tensors as text, as PyTorch prints them: four digits, scientific when magnitudes differ much, long ones summarised."""
+"""Tensors as text, as PyTorch prints them: four digits, scientific when magnitudes differ much, long ones short."""
 
 from __future__ import annotations
 
@@ -106,5 +106,3 @@ def tensor_text(values: np.ndarray[Any, Any], suffixes: list[str], prefix: str =
             text += ", " + suffix
             last += len(suffix) + 2
     return text + ")"
-
-

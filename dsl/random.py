@@ -139,7 +139,12 @@ def bits(count: int, generator: Generator | None = None) -> np.ndarray[Any, Any]
 
 
 def randperm(
-    n: int, *, generator: Generator | None = None, dtype: DType = dt.i64, device: Any = None, requires_grad: bool = False
+    n: int,
+    *,
+    generator: Generator | None = None,
+    dtype: DType = dt.i64,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """0..n-1 in random order: the order of n random keys."""
     if n < 0:

@@ -53,12 +53,20 @@ def mean(
     return _reduce("mean", input if dtype is None else input.to(dtype), axis if dim is None else dim, keepdim)
 
 
+def _extreme_of(name: str, input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
+    if input.numel() == 0 and dim is not None:
+        for d in dims_of(dim, input.ndim):
+            if input.shape[d] == 0:
+                raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.", code="E0303")
+    return _reduce(name, input, dim, keepdim)
+
+
 def amax(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    return _reduce("amax", input, dim, keepdim)
+    return _extreme_of("amax", input, dim, keepdim)
 
 
 def amin(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    return _reduce("amin", input, dim, keepdim)
+    return _extreme_of("amin", input, dim, keepdim)
 
 
 def logsumexp(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
@@ -100,8 +108,8 @@ def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
     return _position("argmin", input, dim, keepdim)
 
 
-_MAX = namedtuple("max", ["values", "indices"])
-_MIN = namedtuple("min", ["values", "indices"])
+_MAX = namedtuple("max", ["values", "indices"])  # type: ignore[name-match]
+_MIN = namedtuple("min", ["values", "indices"])  # type: ignore[name-match]
 
 
 def _extreme(name: str, input: Tensor, dim: Any, keepdim: bool) -> Any:
@@ -202,7 +210,7 @@ def _softmax_input(x: Tensor, dtype: DType | None) -> Tensor:
     if dtype is not None:
         return x.to(dtype)  # type: ignore[no-any-return]
     if not x.dtype.is_float:
-        raise NotImplementedError(f'"softmax_lastdim_kernel_impl" not implemented for \'{x.dtype.torch_name}\'')
+        raise NotImplementedError(f"\"softmax_lastdim_kernel_impl\" not implemented for '{x.dtype.torch_name}'")
     return x
 
 

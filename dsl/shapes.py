@@ -10,7 +10,7 @@ from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import IndexError, RuntimeError, ShapeError, TypeError, ValueError
 from tdsl.elementwise import made, result_type, value_of, where
 from tdsl.recording import record
-from tdsl.tensor import Layout, Tensor, contiguous_strides, op, wrap_dim
+from tdsl.tensor import Layout, Tensor, contiguous_strides, op, type_name, wrap_dim
 
 __all__ = [
     "bmm", "broadcast_to", "cat", "chunk", "concat", "concatenate", "diagonal", "dot", "expand", "expand_as",
@@ -145,12 +145,16 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
 def expand(input: Tensor, *shape: Any) -> Tensor:
     want = list(sizes(shape))
     new_dims = len(want) - input.ndim
+    if new_dims < 0:
+        raise ShapeError(
+            f"expand(tdsl.{type_name(input.dtype)}Tensor{{{list(input.shape)}}}, size={want}): the number of sizes "
+            f"provided ({len(want)}) must be greater or equal to the number of dimensions in the tensor ({input.ndim})"
+        )
     for k, n in enumerate(want):
         if n == -1:
             if k < new_dims:
                 raise RuntimeError(
-                    f"expand(tdsl.FloatTensor{{{list(input.shape)}}}, size={want}): The expanded size of the tensor "
-                    f"(-1) isn't allowed in a leading, non-existing dimension {k}"
+                    f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {k}"
                 )
             want[k] = input.shape[k - new_dims]
         elif n < 0:
@@ -202,6 +206,12 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     d = wrap_dim(dim, input.ndim)
     known = prod(n for n in sizes if n != -1)
     filled = tuple(input.shape[d] // known if n == -1 else n for n in sizes)
+    if prod(filled) != input.shape[d]:
+        raise ShapeError(
+            f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({input.shape[d]}) in "
+            "the "
+            "input tensor"
+        )
     return reshape(input, (*input.shape[:d], *filled, *input.shape[d + 1 :]))
 
 
@@ -233,7 +243,9 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     d = wrap_dim(dim, input.ndim)
     n = input.shape[d]
     if not -n <= index < n:
-        raise IndexError(f"index {index} is out of bounds for dimension {d} with size {n}")
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {d}"
+        )
     return squeeze(slice_dim(input, d, index % n, index % n + 1), d)
 
 
@@ -243,7 +255,9 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     if isinstance(split_size_or_sections, int):
         size = split_size_or_sections
         if size <= 0 and n:
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+            if size < 0:
+                raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+            raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
         starts = list(range(0, max(n, 1), max(size, 1)))
         sections = [min(size, n - s) for s in starts]
     else:
@@ -277,7 +291,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if not tensors:
-        raise ValueError("expected a non-empty list of Tensors")
+        raise ValueError("tdsl.cat(): expected a non-empty list of Tensors")
     kept = [x for x in tensors if x.shape != (0,)] or list(tensors[:1])
     dtype = result_type(*tensors)
     if any(x.ndim == 0 for x in kept):
@@ -310,9 +324,7 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 def repeat(input: Tensor, *repeats: Any) -> Tensor:
     times = sizes(repeats)
     if len(times) < input.ndim:
-        raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
-        )
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
     shape = (1,) * (len(times) - input.ndim) + tuple(input.shape)
     x = reshape(input, [n for s in shape for n in (1, s)])
     x = expand(x, [n for r, s in zip(times, shape, strict=True) for n in (r, s)])
@@ -329,6 +341,8 @@ def pad_constant(input: Tensor, low: Sequence[int], high: Sequence[int], value: 
 
 
 def _triangle(input: Tensor, diagonal: int, lower: bool) -> Tensor:
+    if input.ndim < 2:
+        raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
     rows = Tensor(record("iota", length=input.shape[-2])).unsqueeze(1)
     columns = Tensor(record("iota", length=input.shape[-1])).unsqueeze(0)
     keep = columns - rows <= diagonal if lower else columns - rows >= diagonal
@@ -369,7 +383,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     """The matrix product: vectors, matrices, and stacks of matrices that broadcast."""
     a, b = input, other
     if not isinstance(b, Tensor):
-        raise TypeError(f"matmul(): argument 'other' must be Tensor, not {type(b).__name__}")
+        raise TypeError(f"matmul(): argument 'other' (position 2) must be Tensor, not {type(b).__name__}")
     if a.ndim == 0 or b.ndim == 0:
         raise RuntimeError("both arguments to matmul need to be at least 1D, but they are "
                            f"{a.ndim}D and {b.ndim}D")  # fmt: skip
@@ -377,6 +391,10 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         raise RuntimeError(
             f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to have the same number "
             "of elements, but got different numbers"
+        )
+    if a.ndim == 2 and b.ndim == 1 and a.shape[1] != b.shape[0]:
+        raise ShapeError(
+            f"size mismatch, got input ({a.shape[0]}), mat ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})"
         )
     left = unsqueeze(a, 0) if a.ndim == 1 else a
     right = unsqueeze(b, 1) if b.ndim == 1 else b

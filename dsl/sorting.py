@@ -16,10 +16,10 @@ __all__ = [
     "sort", "topk", "unique",
 ]  # fmt: skip
 
-_SORT = namedtuple("sort", ["values", "indices"])
-_TOPK = namedtuple("topk", ["values", "indices"])
-_MEDIAN = namedtuple("median", ["values", "indices"])
-_KTH = namedtuple("kthvalue", ["values", "indices"])
+_SORT = namedtuple("sort", ["values", "indices"])  # type: ignore[name-match]
+_TOPK = namedtuple("topk", ["values", "indices"])  # type: ignore[name-match]
+_MEDIAN = namedtuple("median", ["values", "indices"])  # type: ignore[name-match]
+_KTH = namedtuple("kthvalue", ["values", "indices"])  # type: ignore[name-match]
 Array = np.ndarray[Any, Any]
 
 
@@ -104,7 +104,11 @@ def _middle(x: Tensor, d: int, keepdim: bool) -> Any:
 
 
 def unique(
-    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
 ) -> Any:
     """The distinct elements in order; every NaN is kept."""
     found = np.unique(input.array(), return_inverse=True, return_counts=True, axis=dim, equal_nan=False)

@@ -70,6 +70,10 @@ class Device:
 
 
 CPU = Device()
+OVERLAP = (
+    "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
+    "clone() the tensor before performing the operation."
+)
 Layout = tuple[tuple[int, ...], int]  # strides in elements, offset
 
 
@@ -87,9 +91,42 @@ class Tensor:
     __slots__ = ("_value", "_storage", "_chain", "_seen", "_layout", "_grad", "__dict__", "__weakref__")
     __array_priority__ = 1000
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # `methods.attach` gives the class these
 
         def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __eq__(self, other: object) -> Any: ...
+        def __ne__(self, other: object) -> Any: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __rfloordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __rmod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __rand__(self, other: Any) -> Tensor: ...
+        def __ror__(self, other: Any) -> Tensor: ...
+        def __rxor__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __pos__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
 
     def __init__(self, value: Value) -> None:
         self._value = value
@@ -292,13 +329,19 @@ class Tensor:
     def grad(self, g: Tensor | None) -> None:
         if g is not None:
             if not isinstance(g, Tensor):
-                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}")
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}"
+                )
             if g.shape != self.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: {list(g.shape)} for a tensor of {list(self.shape)}"
+                    f"attempting to assign a gradient of size '{list(g.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if g.dtype is not self.dtype:
-                raise RuntimeError(f"assigned grad has data of a different type: {g.dtype} for a tensor of {self.dtype}")
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype '{type_name(g.dtype)}' to a tensor with grad_dtype "
+                    f"'{type_name(self.dtype)}'. The gradient must match the tensor's grad_dtype"
+                )
         self._grad = g
 
     def backward(
@@ -349,6 +392,8 @@ class Tensor:
 
     @data.setter
     def data(self, other: Tensor) -> None:
+        if not isinstance(other, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(other).__name__}")
         tape = self.value.tape
         value = apply("detach", other.value)
         self._storage, self._chain, self._layout, self._seen = None, (), None, 0
@@ -371,14 +416,11 @@ class Tensor:
             storage = self._storage
             base = storage.value.tape if storage is not None and self._chain else None
             if base is not None and base.leaf is not None and self.value.tape is not None:
-                raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-        if self._layout is not None and any(
-            s == 0 and n > 1 for s, n in zip(self._layout[0], self.shape, strict=True)
-        ):
-            raise RuntimeError(
-                "unsupported operation: more than one element of the written-to tensor refers to a single memory "
-                "location. Please clone() the tensor before performing the operation."
-            )
+                raise RuntimeError(
+                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                )
+        if self._layout is not None and any(s == 0 and n > 1 for s, n in zip(self._layout[0], self.shape, strict=True)):
+            raise RuntimeError(OVERLAP)
 
     def assign(self, value: Value, bump: bool = True) -> Tensor:
         """Make `value` this tensor's value, seen through every alias. It has this tensor's shape and dtype."""
@@ -448,7 +490,7 @@ class Tensor:
             return np.array(self.array())
         storage = self.storage()
         base = known(storage.value)
-        storage.shared = True
+        storage.shared = base.data.shared = True
         return strided(base.data.array, self.shape, self.stride(), self._offset())
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
@@ -489,6 +531,9 @@ class Tensor:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
+    def __delitem__(self, key: Any) -> None:
+        raise TypeError("Tensor does not support deleting items")
+
     def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError("len() of a 0-d tensor")
@@ -524,7 +569,8 @@ class Tensor:
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+                "at the moment."
             )
         made: Tensor = _rebuild(np.array(self.array()), self.requires_grad)
         made.__class__ = type(self)
@@ -600,6 +646,8 @@ def _undo_reshape(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
 
 def _undo_expand(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
     """Written only where no dimension was stretched."""
+    if prod(new.shape) != prod(base.shape):  # type: ignore[arg-type]
+        raise RuntimeError(OVERLAP)
     return record("reshape", new, shape=base.shape)
 
 
@@ -613,6 +661,14 @@ _UNDO: dict[str, Callable[[Value, Value, dict[str, Any]], Value]] = {
 
 
 # ---- helpers of all the functions
+
+_TYPE_NAMES = {dt.f32: "Float", dt.f64: "Double", dt.i64: "Long", dt.i32: "Int", dt.i16: "Short", dt.i8: "Char",
+               dt.u8: "Byte", dt.bool_: "Bool"}  # fmt: skip
+
+
+def type_name(dtype: DType) -> str:
+    """What PyTorch's messages call a dtype: Float, Long."""
+    return _TYPE_NAMES[dtype]
 
 
 def wrap_dim(dim: int, ndim: int) -> int:
@@ -638,9 +694,7 @@ def op(name: str, *tensors: Tensor, **attrs: Any) -> Tensor:
 def index_op(kernel: Kernel, tensors: Sequence[Tensor], numbers: Sequence[Number] = ()) -> Tensor:
     """Record a kernel in index notation: tensors and numbers fill its params in order; its output is the result."""
     supply_t, supply_n = iter(tensors), iter(numbers)
-    args = [
-        number(next(supply_n), p.dtype) if p.is_number else next(supply_t).value for p in kernel.params
-    ]
+    args = [number(next(supply_n), p.dtype) if p.is_number else next(supply_t).value for p in kernel.params]
     made = Tensor(record("index", *args, kernel=intern(kernel)))
     if any(t._storage is not None and t._storage.shared for t in tensors):
         known(made._value)

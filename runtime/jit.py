@@ -137,11 +137,14 @@ done:
 """
 
 
+_kept: list[Loaded] = []
+
+
 @cache
 def _driver() -> Any:
     loaded = load(_DRIVE, "tdsl_drive", host_target())
     function = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)(loaded.address)
-    function.keep = loaded
+    _kept.append(loaded)
     return function
 
 

@@ -119,7 +119,10 @@ class Plan:
         external |= {slot: program.inputs + k for k, slot in enumerate(self.made)}
         arena = program.inputs + len(self.made)
         where, which, offsets = [], [], []
-        float_where, float_which, int_where, int_which = [], [], [], []
+        float_where: list[int] = []
+        float_which: list[int] = []
+        int_where: list[int] = []
+        int_which: list[int] = []
         frame: list[int] = []
         starts: list[int] = []
         functions: list[int] = []
@@ -216,5 +219,3 @@ class Plan:
         assert step.op.library is not None
         arrays = [self._array(k, held, arena) for k in step.inputs]
         self._array(step.output, held, arena)[...] = step.op.library(*arrays, **step.attrs)
-
-

@@ -56,9 +56,6 @@ def runtime() -> Runtime:
     return Runtime("none", {})
 
 
-
-
-
 def _in_child() -> None:
     runtime().allowed.value = 1
 

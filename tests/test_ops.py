@@ -59,7 +59,23 @@ def test_forward(op: Op, k: int, args: Any, attrs: Any) -> None:
 
 SMOOTH = [c for c in CASES if any(np.asarray(a).dtype == np.float64 for a in c[2]) and all(
     np.isfinite(np.asarray(a, float)).all() for a in c[2])]  # fmt: skip
-KINKS = {"floordiv", "mod", "fmod", "floor", "ceil", "round", "trunc", "sign", "eq", "ne", "lt", "le", "gt", "ge", "isnan"}
+KINKS = {
+    "floordiv",
+    "mod",
+    "fmod",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "sign",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "isnan",
+}
 
 
 def weighted(op: Op, values: list[Value], attrs: Any) -> tuple[Value, Value]:

@@ -41,9 +41,7 @@ def vectorize(module: Module, target: Target) -> Module:
 
 def _lanes(region: Block, carried: Sequence[SSA], target: Target) -> int:
     """By the widest element that is loaded or stored; else by what is carried."""
-    bits = [
-        x.type.element.bits for op in walk(region) for x in op.operands if isinstance(x.type, MemRef) if _moves(op)
-    ]
+    bits = [x.type.element.bits for op in walk(region) for x in op.operands if isinstance(x.type, MemRef) if _moves(op)]
     bits = bits or [x.type.bits for x in carried if isinstance(x.type, Scalar)]
     return min(64, target.lanes(max(bits, default=64)))
 
@@ -91,7 +89,7 @@ class _Loop:
             unroll //= 2
         width = lanes * unroll
         accumulators = [
-            [b.constant(identity_of(k, c.type), Vector(lanes, c.type)) for k, c in zip(kinds, carried, strict=True)]
+            [b.constant(identity_of(k, c.type), Vector(lanes, _scalar(c))) for k, c in zip(kinds, carried, strict=True)]
             for _ in range(unroll)
         ]
         main = self._rounded(lo, hi, width)
@@ -179,6 +177,11 @@ class _Loop:
         return results
 
 
+def _scalar(value: SSA) -> Scalar:
+    assert isinstance(value.type, Scalar)
+    return value.type
+
+
 def combine(b: Builder, kind: str, x: SSA, y: SSA) -> SSA:
     """Two carried values of a reduction as one."""
     t = x.type.element if isinstance(x.type, Vector) else x.type
@@ -186,5 +189,3 @@ def combine(b: Builder, kind: str, x: SSA, y: SSA) -> SSA:
     if kind in ("add", "mul"):
         return b.binary(f"arith.{kind}{'f' if t.is_float else 'i'}", x, y)
     return b.binary({"or": "arith.ori", "and": "arith.andi"}.get(kind, f"arith.{kind}"), x, y)
-
-

@@ -29,7 +29,7 @@ _TWO_OVER_PI = (
     0x5A0A6D1F, 0x6D367ECF, 0x27CB09B7, 0x4F463F66, 0x9E5FEA2D, 0x7527BAC7, 0xEBE5F17B, 0x3D0739F7, 0x8A5292EA,
     0x6BFB5FB1, 0x1F8D5D08, 0x56033046, 0xFC7B6BAB, 0xF0CFBC20, 0x9AF4361D,
 )  # fmt: skip
-_WORD_STEPS = {F64: (32, 16, 8, 4, 2, 1), F32: (4, 2, 1)}  # an f32's exponent ends at word 4, an f64's at 32
+_STEPS = {F64: (32, 16, 8, 4, 2, 1), F32: (4, 2, 1)}  # an f64's last bits begin in word 32, an f32's in word 5
 
 Remainder = tuple[Lane, Lane, Lane]  # n, r, low: x = n pi/2 + r + low, n in integer lanes, modulo 4
 
@@ -53,33 +53,44 @@ def _reduce_single(x: Lane) -> Remainder:
     return n, whole.fma(-_PIO2_REST, whole.fma(-_PIO2[0], x)), x.const(0.0)
 
 
-def _reduce_large(x: Lane, steps: tuple[int, ...]) -> Remainder:
+def _reduce_large(x: Lane) -> Remainder:
     """x = m 2^e, and only the bits of 2/pi that matter are multiplied, in 64-bit integers."""
     bits = abs(x).bits()
     biased = bits >> 52
     mantissa = bits - (biased << 52) + (1 << 52)
-    position = biased - (1075 - 62)  # the bits before it give multiples of 4
-    aligned = _bits_from(position, steps)
+    words = _words_from(biased - (1075 - 62), 5, _STEPS[F64])  # the bits before give multiples of 4
     parts = (mantissa & 0xFFFFFFFF, mantissa >> 32)
     # The product of the 53-bit mantissa and 160 bits of 2/pi, in 32-bit digits, least first.
     digits = [bits.const(0) for _ in range(7)]
-    for k, digit in enumerate(reversed(aligned)):
+    for k, word in enumerate(reversed(words)):
         carry = bits.const(0)
         for j, part in enumerate(parts):
-            total = digit * part + digits[k + j] + carry
+            total = word * part + digits[k + j] + carry
             digits[k + j] = total & 0xFFFFFFFF
             carry = total >> 32
         digits[k + 2] = digits[k + 2] + carry
     return _from_digits(x, digits)
 
 
-def _bits_from(position: Lane, steps: tuple[int, ...]) -> list[Lane]:
-    """160 bits of 2/pi from a bit position on, as five 32-bit words."""
+def _reduce_large_single(x: Lane) -> Remainder:
+    """For an x that was an f32: its 24 bits times 96 bits of 2/pi, modulo 2^96, of which 64 are kept."""
+    bits = abs(x).bits()
+    mantissa = ((bits >> 29) & 0x7FFFFF) | 0x800000
+    first, second, third = _words_from((bits >> 52) - (1046 - 62), 3, _STEPS[F32])
+    quotient = ((mantissa * first) << 32) + mantissa * second + ((mantissa * third) >> 32)  # in units of 2^-62
+    n = (quotient + (1 << 61)) >> 62
+    r = (quotient - (n << 62)).to("sitofp", F64) * (pi / 2 * 2.0**-62)
+    minus = x.test("olt", 0.0)
+    return minus.choose(n.const(0) - n, n), minus.choose(-r, r), x.const(0.0)
+
+
+def _words_from(position: Lane, count: int, steps: tuple[int, ...]) -> list[Lane]:
+    """The bits of 2/pi from a position on, as 32-bit words."""
     word, offset = position >> 5, position & 31
     table: list[Lane | int] = list(_TWO_OVER_PI)
     for step in steps:
         here = (word & step).test("ne", 0)
-        length = step + 5
+        length = step + count
         table += [0] * (length + step - len(table))
         table = [here.choose(table[k + step], table[k], like=word) for k in range(length)]
     words = [w if isinstance(w, Lane) else word.const(w) for w in table]
@@ -124,7 +135,7 @@ def _quadrants(x: Lane, single: bool) -> tuple[Lane, Lane, Lane]:
     near = (_reduce_single if single else _reduce)(large.choose(0.0, x))
 
     def beyond() -> list[SSA]:
-        far = _reduce_large(large.choose(x, _LARGE), _WORD_STEPS[F32 if single else F64])
+        far = (_reduce_large_single if single else _reduce_large)(large.choose(x, _LARGE))
         return [large.choose(f, m).ssa for f, m in zip(far, near, strict=True)]
 
     n, r, low = map(x.with_, x.b.if_(_any(large), beyond, lambda: [m.ssa for m in near]))

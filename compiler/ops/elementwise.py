@@ -77,7 +77,7 @@ def _infer(name: str) -> Callable[[tuple[Type, ...], Attrs], Type]:
         if len({t.dtype for t in operands}) != 1:
             raise InternalError(f"{name}: operands of {', '.join(map(str, types))}")
         if record.float_only and not operands[0].dtype.is_float:
-            raise DTypeError(f'"{name}" not implemented for \'{operands[0].dtype.torch_name}\'')
+            raise DTypeError(f"\"{name}\" not implemented for '{operands[0].dtype.torch_name}'")
         dtype = {"same": operands[0].dtype, "bool": bool_, "i64": i64}[record.result]
         return Type(dtype, broadcast(t.shape for t in types))
 
@@ -236,10 +236,10 @@ cast = define(
         lambda types, result, attrs: pointwise(types, result, lambda x: Call("cast", (x,), result.dtype)),
         reference=_cast_reference,
         elementwise="cast",
-        samples=lambda: [
-            ((np.array([0.5, -1.7, 300.0, np.nan, 1e20], np.float32),), {"dtype": d}) for d in (i64, i32, u8, f64)
-        ]
-        + [((np.array([0, 3, -1]),), {"dtype": d}) for d in (f32, bool_, u8)],
+        samples=lambda: (
+            [((np.array([0.5, -1.7, 300.0, np.nan, 1e20], np.float32),), {"dtype": d}) for d in (i64, i32, u8, f64)]
+            + [((np.array([0, 3, -1]),), {"dtype": d}) for d in (f32, bool_, u8)]
+        ),
     )
 )
 define(

@@ -159,9 +159,7 @@ def _take_add_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
 def _take_add_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
     x, index, src = types
     axes = _axes(len(src.shape))
-    add = Scatter(
-        "y", _binders(src.shape), _taken(types, axes, attrs["dim"]), "+=", Read("a2", tuple(axes), src.dtype)
-    )
+    add = Scatter("y", _binders(src.shape), _taken(types, axes, attrs["dim"]), "+=", Read("a2", tuple(axes), src.dtype))
     return Kernel("op", _params(types), (_copy(x), add), ("y",))
 
 

@@ -176,7 +176,9 @@ def _samples(name: str) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
             x = np.asarray(rng.integers(-3, 4, shape) if not dtype.is_float else rng.uniform(-2, 2, shape))
             for keepdim in (False, True):
                 result.append(((x.astype(dtype.numpy),), {"dims": dims, "keepdim": keepdim}))
-    result.append(((np.array([[1.0, np.nan, 3.0], [np.inf, 2.0, -np.inf]], np.float32),), {"dims": (1,), "keepdim": False}))
+    result.append(
+        ((np.array([[1.0, np.nan, 3.0], [np.inf, 2.0, -np.inf]], np.float32),), {"dims": (1,), "keepdim": False})
+    )
     result.append(((np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 1.0], [2.0, 2.0, 1.0]]),), {"dims": (1,), "keepdim": False}))
     if name not in ("amax", "amin"):
         result.append(((np.zeros((0, 3), np.float32),), {"dims": (0,), "keepdim": False}))

@@ -79,10 +79,7 @@ def _runs(old: Shape, new: Shape) -> list[tuple[list[int], list[int]]]:
         syms_a: list[Sym] = []
         syms_b: list[Sym] = []
 
-        def balanced() -> bool:
-            return m == n and sorted(map(str, syms_a)) == sorted(map(str, syms_b))
-
-        while not (a or b) or not balanced():
+        while not (a or b) or m != n or sorted(map(str, syms_a)) != sorted(map(str, syms_b)):
             take_old = i < len(old) and (j >= len(new) or (m, len(syms_a)) <= (n, len(syms_b)))
             if not take_old and j >= len(new):
                 break
@@ -182,9 +179,7 @@ def sum_to(b: Any, g: Any, shape: Shape) -> Any:
     if g.shape == shape:
         return g
     offset = len(g.shape) - len(shape)
-    dims = tuple(range(offset)) + tuple(
-        offset + k for k, n in enumerate(shape) if n == 1 and g.shape[offset + k] != 1
-    )
+    dims = tuple(range(offset)) + tuple(offset + k for k, n in enumerate(shape) if n == 1 and g.shape[offset + k] != 1)
     if dims:
         g = b("sum", g, dims=dims, keepdim=False)
     return g if g.shape == shape else b("reshape", g, shape=shape)
@@ -283,9 +278,7 @@ def _pad_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
     return one_read(
         types,
         result,
-        lambda axes: [
-            a if lo == 0 else call("sub", a, of_size(lo)) for a, lo in zip(axes, attrs["low"], strict=True)
-        ],
+        lambda axes: [a if lo == 0 else call("sub", a, of_size(lo)) for a, lo in zip(axes, attrs["low"], strict=True)],
         fill=value,
     )
 

@@ -34,7 +34,8 @@ def gradcheck(
     wanted = [k for k, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
     if not wanted:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "requires_grad=True."
         )
     if any(args[k].dtype is not dt.f64 for k in wanted):
         warnings.warn(
@@ -103,7 +104,9 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, *more: Any, eps: float 
 
     def gradient(*both: Any) -> tuple[Tensor, ...]:
         xs, gs = list(both[:count]), both[count:]
-        xs = [x.requires_grad_() if isinstance(x, Tensor) and x.dtype.is_float and not x.requires_grad else x for x in xs]
+        xs = [
+            x.requires_grad_() if isinstance(x, Tensor) and x.dtype.is_float and not x.requires_grad else x for x in xs
+        ]
         wanted = [x for x in xs if isinstance(x, Tensor) and x.dtype.is_float]
         with enable_grad():
             found = grad(_outputs(func, xs), wanted, list(gs), create_graph=True, allow_unused=True)

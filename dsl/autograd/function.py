@@ -29,7 +29,9 @@ class FunctionContext:
         """Keep tensors for backward; a later in-place change of one is an error there."""
         for x in tensors:
             if x is not None and not isinstance(x, Tensor):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(x).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(x).__name__}"
+                )
         self._saved = tensors
 
     @property
@@ -54,7 +56,9 @@ class FunctionContext:
 class FunctionNode:
     """One application of a Function, on the tape."""
 
-    def __init__(self, cls: type[Function], ctx: FunctionContext, inputs: Sequence[Value | None], is_tensor: Any) -> None:
+    def __init__(
+        self, cls: type[Function], ctx: FunctionContext, inputs: Sequence[Value | None], is_tensor: Any
+    ) -> None:
         self.cls, self.ctx, self.inputs, self.is_tensor = cls, ctx, list(inputs), is_tensor
         self.outputs: list[tuple[Any, Any]] = []  # dtype and shape of each
         self.freed = False

@@ -43,7 +43,7 @@ class no_grad(_Grad):
     def __new__(cls, function: Any = None) -> Any:
         made = super().__new__(cls)
         if callable(function):
-            made.__init__()
+            _Grad.__init__(made, False)
             return made(function)
         return made
 

@@ -151,5 +151,3 @@ def _param_names(callee: Place, param: str) -> list[str]:
             if param in names:
                 return names[1:] if names[0] in ("self", "ctx") else names
     return []
-
-

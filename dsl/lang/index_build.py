@@ -252,8 +252,7 @@ class _Builder:
     def form_compare(self, node: ast.Compare, scope: dict[str, str]) -> Typed:
         operands = [self.form(e, scope) for e in (node.first, *node.rest)]
         tests = [
-            self.apply(COMPARE[op], [a, b], node)
-            for op, a, b in zip(node.ops, operands, operands[1:], strict=False)
+            self.apply(COMPARE[op], [a, b], node) for op, a, b in zip(node.ops, operands, operands[1:], strict=False)
         ]
         result = tests[0]
         for test in tests[1:]:

@@ -137,5 +137,3 @@ def load(
     Raises `SyntaxError`, `NameError` and whatever the script runs into, with its place in the file.
     """
     return Session(search, allow_python).load(path)
-
-

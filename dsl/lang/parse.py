@@ -116,4 +116,3 @@ def _tree(source: ast.Source, start: str) -> Any:
         return parser().parse(source.text, start=start)
     except (lark.UnexpectedInput, DedentError) as error:
         raise explain(source, error) from None
-

@@ -68,7 +68,6 @@ def model(name: str, build: Callable[..., None], params: tuple[str, ...]) -> typ
         object.__setattr__(self, "tdsl_declared", {"training": "field"})
         build(self, *args, **kwargs)
 
-
     return type(name, (nn.Module,), {"__init__": init, "tdsl_name": name, "tdsl_fields": True, "__module__": "script"})
 
 

@@ -122,9 +122,7 @@ class Bindings:
                 return bad
         return None
 
-    def _dim(
-        self, dim: ast.Node, size: int, axis: int, kind: ast.ShapedType, who: str, what: str
-    ) -> Mismatch | None:
+    def _dim(self, dim: ast.Node, size: int, axis: int, kind: ast.ShapedType, who: str, what: str) -> Mismatch | None:
         if isinstance(dim, ast.Name):
             if dim.id == "_":
                 return None

@@ -180,14 +180,20 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     return _averaged(where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta), reduction)
 
 
-def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean") -> Tensor:
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
     """Logarithms are at least -100."""
     loss = -(target * ew.log(input).clamp(min=-100.0) + (1 - target) * ew.log(1 - input).clamp(min=-100.0))
     return _averaged(loss if weight is None else loss * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean", pos_weight: Tensor | None = None
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
 ) -> Tensor:
     soft = ew.log1p(ew.exp(-abs(input))) + relu(-input)
     loss = (1 - target) * input + (soft if pos_weight is None else (1 + (pos_weight - 1) * target) * soft)
@@ -342,7 +348,9 @@ def conv2d(
     if input.ndim == 3:
         return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)  # type: ignore[no-any-return]
     if input.ndim != 4:
-        raise RuntimeError(f"Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: {list(input.shape)}")
+        raise RuntimeError(
+            f"Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: {list(input.shape)}"
+        )
     s, d = _pair(stride), _pair(dilation)
     if padding == "valid":
         padding = 0
@@ -363,7 +371,15 @@ def conv2d(
             f"Kernel size: ({weight.shape[2]} x {weight.shape[3]}). Kernel size can't be greater than actual input size"
         )
     kernel = _conv_kernel(
-        input.dtype.name, tuple(input.shape), tuple(weight.shape), out, s, p, d, groups, bias is not None  # type: ignore[arg-type]
+        input.dtype.name,
+        tuple(input.shape),
+        tuple(weight.shape),
+        out,
+        s,
+        p,
+        d,
+        groups,
+        bias is not None,  # type: ignore[arg-type]
     )
     return index_op(kernel, [input, weight] if bias is None else [input, weight, bias])
 
@@ -391,11 +407,15 @@ def _pool(
     k, p, d = _pair(size), _pair(padding), _pair(dilation)
     s = k if stride is None else _pair(stride)
     if any(2 * a > b for a, b in zip(p, k, strict=True)):
-        raise RuntimeError(f"pad should be at most half of effective kernel size, but got pad={p[0]}, kernel_size={k[0]}")
+        raise RuntimeError(
+            f"pad should be at most half of effective kernel size, but got pad={p[0]}, kernel_size={k[0]}"
+        )
     span = [input.shape[2 + q] + 2 * p[q] - d[q] * (k[q] - 1) - 1 for q in (0, 1)]
     out = tuple((-(-span[q] // s[q]) if ceil_mode else span[q] // s[q]) + 1 for q in (0, 1))
     if min(out) <= 0:
-        raise RuntimeError(f"Given input size: {list(input.shape[1:])}. Calculated output size: {list(out)}. Output size is too small")
+        raise RuntimeError(
+            f"Given input size: {list(input.shape[1:])}. Calculated output size: {list(out)}. Output size is too small"
+        )
     kernel = _pool_kernel(input.dtype.name, tuple(input.shape), op, out, k, s, p, d)  # type: ignore[arg-type]
     return index_op(kernel, [input])
 
@@ -438,4 +458,3 @@ def scaled_dot_product_attention(
     some = attn_mask.any(-1, True)
     weights = where(some, _softmax(where(some, masked, 0.0), -1), 0.0)
     return matmul(dropout(weights, dropout_p), value)
-

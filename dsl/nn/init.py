@@ -65,9 +65,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return normal_(tensor, 0.0, gain * sqrt(2.0 / sum(fans(tensor))))
 
 
-def kaiming_uniform_(
-    tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
-) -> Tensor:
+def kaiming_uniform_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu") -> Tensor:
     """He et al., arXiv:1502.01852."""
     bound = calculate_gain(nonlinearity, a) * sqrt(3.0 / fans(tensor)[0 if mode == "fan_in" else 1])
     return uniform_(tensor, -bound, bound)
@@ -79,6 +77,5 @@ def kaiming_normal_(tensor: Tensor, a: float = 0, mode: str = "fan_in", nonlinea
 
 def kaiming_uniform(*shape: int) -> Tensor:
     """A new tensor filled as nn.Linear's and nn.Conv2d's weights are."""
-
 
     return kaiming_uniform_(zeros(*shape), a=sqrt(5))

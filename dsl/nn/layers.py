@@ -30,7 +30,9 @@ class Identity(Module):
 class Linear(Module):
     """y = x w^T + b; w and b uniform within 1 / sqrt(in_features)."""
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(init.kaiming_uniform_(empty(out_features, in_features, dtype=dtype), a=sqrt(5)))
@@ -93,13 +95,19 @@ class Embedding(Module):
 
 class LayerNorm(Module):
     def __init__(
-        self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps
         self.register_parameter("weight", Parameter(ones(*self.normalized_shape)) if elementwise_affine else None)
-        self.register_parameter("bias", Parameter(zeros(*self.normalized_shape)) if elementwise_affine and bias else None)
+        self.register_parameter(
+            "bias", Parameter(zeros(*self.normalized_shape)) if elementwise_affine and bias else None
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -197,7 +205,9 @@ def _activation(name: str, function: Callable[..., Tensor], **defaults: Any) -> 
     def forward(self: Any, input: Tensor) -> Tensor:
         return function(input, **self._options)
 
-    return type(name, (Module,), {"__init__": __init__, "forward": forward, "__module__": __name__, "__doc__": function.__doc__})
+    return type(
+        name, (Module,), {"__init__": __init__, "forward": forward, "__module__": __name__, "__doc__": function.__doc__}
+    )
 
 
 ReLU = _activation("ReLU", F.relu)
@@ -220,7 +230,9 @@ def _loss(name: str, function: Callable[..., Tensor], **defaults: Any) -> type[M
     def forward(self: Any, input: Tensor, target: Tensor) -> Tensor:
         return function(input, target, **self._options)
 
-    return type(name, (Module,), {"__init__": __init__, "forward": forward, "__module__": __name__, "__doc__": function.__doc__})
+    return type(
+        name, (Module,), {"__init__": __init__, "forward": forward, "__module__": __name__, "__doc__": function.__doc__}
+    )
 
 
 MSELoss = _loss("MSELoss", F.mse_loss, reduction="mean")

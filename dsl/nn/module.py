@@ -83,11 +83,15 @@ class Module:
             self._modules[name] = value
         elif "_modules" in d and name in self._modules:
             if value is not None:
-                raise TypeError(f"cannot assign '{type(value).__name__}' as child module '{name}' (Module or None expected)")
+                raise TypeError(
+                    f"cannot assign '{type(value).__name__}' as child module '{name}' (Module or None expected)"
+                )
             self._modules[name] = None
         elif "_buffers" in d and name in self._buffers:
             if value is not None and not isinstance(value, Tensor):
-                raise TypeError(f"cannot assign '{type(value).__name__}' object to buffer '{name}' (Tensor or None required)")
+                raise TypeError(
+                    f"cannot assign '{type(value).__name__}' object to buffer '{name}' (Tensor or None required)"
+                )
             self._buffers[name] = value
         else:
             object.__setattr__(self, name, value)
@@ -109,7 +113,9 @@ class Module:
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         if param is not None:
             if not isinstance(param, Parameter):
-                raise TypeError(f"cannot assign '{type(param).__name__}' object to parameter '{name}' (Parameter or None required)")
+                raise TypeError(
+                    f"cannot assign '{type(param).__name__}' object to parameter '{name}' (Parameter or None required)"
+                )
             if param.grad_fn is not None:
                 raise RuntimeError("cannot assign non-leaf Tensor to parameter")
             param.value.hint = param.value.hint or name
@@ -226,11 +232,9 @@ class Module:
 
     def float(self) -> Module:
 
-
         return self.to(f32)
 
     def double(self) -> Module:
-
 
         return self.to(f64)
 
@@ -265,9 +269,7 @@ class Module:
                     f"shape in current model is {x.shape!r}."
                 )
         if errors:
-            raise RuntimeError(
-                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors)
-            )
+            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
         with no_grad():
             for k, x in own.items():
                 if k in state_dict:

@@ -18,8 +18,6 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     grads = [p._grad for p in tensors if p._grad is not None]
     if not grads:
-
-
         return zeros(())
     total = norm(stack([norm(g, norm_type) for g in grads]), norm_type)
     scale = (max_norm / (total + 1e-6)).clamp(max=1.0)

@@ -15,7 +15,6 @@ from tdsl.compiler.source import TypeError, ValueError
 from tdsl.recording import Mode, flush
 from tdsl.tensor import Tensor
 
-
 AXES = "ijklmnop"
 
 
@@ -44,7 +43,8 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
             raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got tdsl.FloatTensor"
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                "tdsl.FloatTensor"
             )
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Any]] = {}
@@ -103,7 +103,9 @@ class Optimizer:
         if len(groups) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
         if any(len(a["params"]) != len(b["params"]) for a, b in zip(groups, self.param_groups, strict=True)):
-            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's group")
+            raise ValueError(
+                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+            )
         params = [p for g in self.param_groups for p in g["params"]]
         self.state = {
             params[k]: {n: v.clone() if isinstance(v, Tensor) else v for n, v in s.items()}

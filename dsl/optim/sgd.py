@@ -43,5 +43,9 @@ class SGD(Optimizer):
                 numbers = {"momentum": momentum, "keep": 1 - group["dampening"]}
                 buffer = update("momentum * a0[...] + keep * a1[...]", [old, g], numbers)
                 state["momentum_buffer"] = Tensor(buffer)
-            g = update("a0[...] + momentum * a1[...]", [g, buffer], {"momentum": momentum}) if group["nesterov"] else buffer
+            g = (
+                update("a0[...] + momentum * a1[...]", [g, buffer], {"momentum": momentum})
+                if group["nesterov"]
+                else buffer
+            )
         p.assign(update("a0[...] - lr * a1[...]", [value, g], {"lr": group["lr"]}))

@@ -86,7 +86,8 @@ class DataLoader:
 
     def __init__(
         self, dataset: Any, batch_size: int = 1, shuffle: bool = False, *, drop_last: bool = False,
-        collate_fn: Callable[[Sequence[Any]], Any] | None = None, generator: Generator | None = None, num_workers: int = 0,
+        collate_fn: Callable[[Sequence[Any]], Any] | None = None, generator: Generator | None = None,
+        num_workers: int = 0,
     ) -> None:  # fmt: skip
         if batch_size <= 0:
             raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
