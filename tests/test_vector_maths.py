@@ -68,7 +68,8 @@ def sample(low: float, high: float, dtype: Any) -> Any:
     small = np.exp(rng.uniform(np.log(float(info.smallest_subnormal)), 0, 30_000))
     small = np.where(rng.random(30_000) < 0.5, small, -small)
     x = np.concatenate([spread, small]).astype(dtype)
-    return x[(x >= low) & (x <= high)]
+    wide = x.astype(np.float64)
+    return x[(wide >= low) & (wide <= high)]
 
 
 @pytest.mark.parametrize(("name", "dtype"), sorted(PUBLISHED))
