@@ -13,10 +13,11 @@ from tdsl.compiler import loops_text
 from tdsl.compiler.dtype import by_name, f32
 from tdsl.compiler.evaluate import evaluate
 from tdsl.compiler.graph import Sym
-from tdsl.compiler.kernel import Axis, Binder, Const, Definition, Expr, Kernel, Param, Read, call
+from tdsl.compiler.kernel import Axis, Binder, Const, Definition, Expr, Kernel, Param, Read, call, verify
 from tdsl.compiler.kernel_parse import parse
 from tdsl.compiler.loops import walk
 from tdsl.compiler.lower import lower_kernel
+from tdsl.compiler.lower.collapse import collapse
 from tdsl.compiler.target import PLAIN
 
 CASES = {
@@ -386,3 +387,27 @@ def test_the_tail_has_the_bits_of_the_rest(text: str) -> None:
         scalar = build(kernel, target, "lower")(**arrays).outputs
         for name, value in build(kernel, target)(**arrays).outputs.items():
             np.testing.assert_array_equal(value, scalar[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "text,ranks",
+    [
+        ("x: f32[32,8,4], b: f32[8,4]) -> (y):\n  y[n, i, j] := x[n, i, j] + b[i, j]", {"y": 2}),
+        ("x: f32[s0,8,4]) -> (y):\n  y[n, i, j] := relu(x[n, i, j])", {"y": 1}),
+        ("x: f32[4,1,8], w: f32[8,1]) -> (y, z):\n  z[n, i, j] := relu(x[n, i, j])\n"
+         "  y[n, i] := sum[j] z[n, i, j] * w[j, i]", {"y": 1, "z": 2}),
+        ("x: f32[4,6,8]) -> (y):\n  t[n, i, j] := exp(x[n, i, j])\n  y[i] := sum[n, j] t[n, i, j]", {"y": 1, "t": 3}),
+        ("x: f32[4,6], z: f32[6,4]) -> (y):\n  y[i, j] := x[i, j] + z[j, i]", {"y": 2}),
+        ("x: f32[4,6]) -> (y):\n  y[i in 0:5, j in 0:6] := x[i, j else 1.0]", {"y": 2}),
+        ("x: f32[4,6]) -> (y):\n  y[i in 0:4, j in 0:6] := x[i, j] + (i * j).to(f32)", {"y": 2}),
+    ],
+)  # fmt: skip
+def test_axes_collapse(text: str, ranks: dict[str, int]) -> None:
+    kernel = parse("kernel k(" + text)
+    small = collapse(kernel)
+    verify(small)
+    assert {name: len(small.definition(name).binders) for name in ranks} == ranks
+    sizes = {s.name: 5 for s in kernel.sizes()}
+    rng = np.random.default_rng(3)
+    arrays = {p.name: argument(p, "", sizes, rng) for p in kernel.params}
+    compare(build(kernel)(sizes, **arrays).outputs, judged(kernel, arrays, sizes), kernel.outputs)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import prod
 
 from tdsl.compiler.affine import affine
-from tdsl.compiler.graph import Size, Sym
 from tdsl.compiler.kernel import (
     Axis,
     Binder,
@@ -23,18 +22,14 @@ from tdsl.compiler.kernel import (
     walk,
 )
 from tdsl.compiler.kernel_text import show_expression
+from tdsl.compiler.lower.sizes import guess
 from tdsl.compiler.target import Target
 
-GUESS = 64  # what a run-time size is taken for when costs are weighed
 _HEAVY = frozenset("exp expm1 log log1p sin cos tan tanh sigmoid erf pow atan2 philox".split())
 _DIVISION = frozenset("floordiv mod fmod div sqrt rsqrt".split())
 # what reading one element costs along an axis, in loads of consecutive elements
 _UNIT, _INVARIANT, _SCATTERED = 1.0, 0.5, 8.0
 _TREE = 6.0  # adding up the lanes of a vector
-
-
-def guess(n: Size) -> int:
-    return GUESS if isinstance(n, Sym) else n
 
 
 def extent(b: Binder) -> int:

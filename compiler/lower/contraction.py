@@ -15,7 +15,7 @@ from math import prod
 from tdsl.compiler.graph import Size
 from tdsl.compiler.kernel import Axis, Binder, Call, Const, Definition, Expr, Kernel, Read, Reduce, call, of_size, walk
 from tdsl.compiler.kernel import index_const as ic
-from tdsl.compiler.loops import SSA, Func, MemRef, Module, Workspace
+from tdsl.compiler.loops import SSA, MemRef, Module, Workspace
 from tdsl.compiler.lower.microkernel import micro_kernel, micro_kernel_args, micro_kernel_name, tile
 from tdsl.compiler.lower.nest import Nest, extent
 from tdsl.compiler.lower.points import Scope
@@ -189,10 +189,8 @@ class _Engine(Nest):
         self.block_rows, self.block_columns = self._blocks()
         batch = prod(extent(x) for x in c.batch)
         self._over_batch(0, [], Scope({}, {}), b.constant(0), parallel=batch > 1 and self._parallel_batch())
-        args = [*self.memory.values(), *self.spaces, *self._tail]
-        func = Func(self.kernel.name, args, self.entry, tuple(self.workspaces))
         name = micro_kernel_name(self.dtype, self.mr, self.nr)
-        return Module([func], {name: micro_kernel_args(self.dtype)})
+        return Module([self.function()], {name: micro_kernel_args(self.dtype)})
 
     def _parallel_batch(self) -> bool:
         """Whether whole matrices are shared out, each with packing space of its own."""

@@ -12,11 +12,12 @@ from tdsl.compiler.dtype import bool_
 from tdsl.compiler.graph import Size
 from tdsl.compiler.kernel import Axis, Binder, Definition, Kernel, Read, Reduce, Scatter, walk
 from tdsl.compiler.loops import F64, I64, INDEX, SSA, Block, Func, MemRef, Module, Workspace
-from tdsl.compiler.lower.access import Access, extent, guess
+from tdsl.compiler.lower.access import Access, extent
 from tdsl.compiler.lower.levels import Levels
 from tdsl.compiler.lower.points import Points, Scope, number_argument
 from tdsl.compiler.lower.reductions import Reducer
 from tdsl.compiler.lower.scalars import Scalars, memory_type
+from tdsl.compiler.lower.sizes import Product, base_sizes, guess, in_base_sizes
 from tdsl.compiler.lower.split import Split, split
 from tdsl.compiler.target import Target
 
@@ -40,18 +41,26 @@ class Nest:
         memory = {p.name: SSA(MemRef(memory_type(p.dtype)), p.name) for p in kernel.params if not p.is_number}
         for name in kernel.outputs:
             memory[name] = SSA(MemRef(memory_type(kernel.definition(name).dtype)), name)
-        sizes = {s: SSA(INDEX, s.name) for s in kernel.sizes()}
+        sizes = {s: SSA(INDEX, s.name) for s in base_sizes(kernel.sizes())}
         raw = {p.name: SSA(F64 if p.dtype.is_float else I64, p.name) for p in kernel.params if p.is_number}
         self.errors = SSA(MemRef(I64), "errors")
         self.memory, self.sizes = memory, sizes
         self._tail = [*sizes.values(), *raw.values(), self.errors]
         self.points = Points(b, kernel, memory, {}, sizes, self.errors, self._reduce)
+        for s in kernel.sizes():
+            self._made_size(s)
         scalars = Scalars(b, lambda condition: None)
         for p in kernel.params:
             if p.is_number:
                 self.points.numbers[p.name] = number_argument(b, scalars, raw[p.name], p.dtype)
         self.access = Access(kernel, self.target, self.points.stored)
         self.reducer = Reducer(b, self.points, self.access)
+
+    def _made_size(self, s: Size) -> SSA:
+        """The size of a merged axis is multiplied out, once."""
+        if isinstance(s, Product) and s not in self.sizes:
+            self.sizes[s] = self.b.mul(self._made_size(s.a), self._made_size(s.b))
+        return self.points.size(s)
 
     def _reduce(self, e: Reduce, scope: Scope, live: SSA | None) -> SSA:
         return self.reducer.reduce(e, scope, live)
@@ -65,8 +74,13 @@ class Nest:
             if isinstance(s, Scatter):
                 self.points.stored.update(d.name for d in definitions)
                 self._scatter(s)
+        return Module([self.function()])
+
+    def function(self) -> Func:
+        """The entry, with all that was emitted."""
         args = [*self.memory.values(), *self.spaces, *self._tail]
-        return Module([Func(self.kernel.name, args, self.entry, tuple(self.workspaces))])
+        spaces = tuple(Workspace(w.element, in_base_sizes(w.elements)) for w in self.workspaces)
+        return Func(self.kernel.name, args, self.entry, spaces)
 
     # ---- definitions
 
