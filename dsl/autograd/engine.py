@@ -21,19 +21,12 @@ _SECOND = (
 
 
 class _Builder(GraphBuilder):
-    """Builds gradients; sees whether a rule used what the forward saved, and whether that is still as it was."""
+    """Builds gradients, on the tape when they are to be differentiated again."""
 
     def __init__(self, create: bool) -> None:
         self.create = create
-        self.saved: tuple[Value, ...] = ()
-        self.used = False
-        self.name = ""
 
     def make(self, op: str, *values: Value, **attrs: Any) -> Value:
-        for v in values:
-            if any(v is s for s in self.saved):
-                self.used = True
-                check_version(v, self.name)
         made = apply(op, *values, **attrs)
         Mode.recorded += 1
         if self.create and made.dtype.is_float and any(v.tape is not None for v in values):
@@ -90,6 +83,24 @@ def _order(roots: Sequence[Value]) -> list[Any]:
     return order
 
 
+def _saved_used(value: Value, g: Value, parts: Sequence[Value], first: int) -> list[Value]:
+    """What a rule's gradients use of what the forward saved: the value itself and its args."""
+    saved = (value, *value.args)
+    found: list[Value] = []
+    stack = list(parts)
+    seen: set[Value] = set()
+    while stack:
+        v = stack.pop()
+        if v in seen or v is g:
+            continue
+        seen.add(v)
+        if any(v is s for s in saved):
+            found.append(v)
+        elif v.serial > first:
+            stack.extend(v.args)
+    return found
+
+
 class _Run:
     """One backward."""
 
@@ -104,7 +115,6 @@ class _Run:
 
     def add(self, value: Value, part: Value) -> None:
         have = self.gradients.get(value)
-        self.builder.saved = ()
         self.gradients[value] = part if have is None else self.builder("add", have, part)
 
     def go(self, roots: Sequence[tuple[Value, Value]]) -> None:
@@ -162,16 +172,17 @@ class _Run:
     def _pull(self, value: Value, tape: Tape, g: Value) -> None:
         if tape.freed == "used" or value.op is None:
             raise RuntimeError(_SECOND, value.span, code="E0605")
-        builder = self.builder
-        builder.saved, builder.used, builder.name = (value, *value.args), False, value.op.name
         needs = [a.tape is not None for a in value.args]
-        parts = pull_back(value, g, needs, builder)
-        builder.saved = ()
+        first = g.serial if g.serial > value.serial else value.serial
+        parts = pull_back(value, g, needs, self.builder)
+        used = _saved_used(value, g, [p for p in parts if p is not None], first)
+        for saved in used:
+            check_version(saved, value.op.name)
         for arg, part in zip(value.args, parts, strict=True):
             if part is not None and arg.tape is not None:
                 self.add(arg, part)
         if not self.retain:
-            tape.freed = "used" if builder.used else "clean"
+            tape.freed = "used" if used else "clean"
             if value.data is not None:
                 release(value)
 
