@@ -7,35 +7,25 @@ a struct on the stack. Floats carry no fast-math flags, so a value does not depe
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
-from math import isnan
 
-from tdsl.compiler.loops import F32, I1, SSA, Block, Func, LOp, LType, MemRef, Module, Scalar, Vector
+from tdsl.compiler.llvm_types import (
+    BINARY,
+    CONVERT,
+    EXTREME,
+    FLOAT_REDUCE,
+    INT_REDUCE,
+    INTRINSIC,
+    alignment,
+    bits,
+    literal,
+    llvm_type,
+    splat,
+    suffix,
+)
+from tdsl.compiler.loops import I1, SSA, Block, Func, LOp, LType, MemRef, Module, Scalar, Vector
 from tdsl.compiler.source import InternalError
 from tdsl.compiler.target import Target
-
-_BINARY = {
-    "arith.addi": "add", "arith.subi": "sub", "arith.muli": "mul", "arith.divsi": "sdiv", "arith.remsi": "srem",
-    "arith.andi": "and", "arith.ori": "or", "arith.xori": "xor", "arith.shli": "shl", "arith.shrsi": "ashr",
-    "arith.shrui": "lshr", "arith.addf": "fadd", "arith.subf": "fsub", "arith.mulf": "fmul", "arith.divf": "fdiv",
-    "arith.remf": "frem",
-}  # fmt: skip
-_INTRINSIC = {
-    "arith.maxsi": "smax", "arith.minsi": "smin", "arith.maxui": "umax", "arith.minui": "umin",
-    "arith.maximumf": "maximum", "arith.minimumf": "minimum", "arith.maxnumf": "maxnum", "arith.minnumf": "minnum",
-    "math.fma": "fma", "math.floor": "floor", "math.ceil": "ceil", "math.roundeven": "roundeven",
-    "math.trunc": "trunc", "math.sqrt": "sqrt", "math.absf": "fabs", "math.copysign": "copysign",
-}  # fmt: skip
-_CONVERT = {
-    "arith.extsi": "sext", "arith.extui": "zext", "arith.trunci": "trunc", "arith.extf": "fpext",
-    "arith.truncf": "fptrunc", "arith.sitofp": "sitofp", "arith.uitofp": "uitofp", "arith.bitcast": "bitcast",
-}  # fmt: skip
-_SCALAR = {"index": "i64", "f32": "float", "f64": "double"}
-_SUFFIX = {"float": "f32", "double": "f64"}
-_INT_REDUCE = {"add": "add", "mul": "mul", "maxsi": "smax", "minsi": "smin", "maxui": "umax", "minui": "umin",
-               "and": "and", "or": "or", "xor": "xor"}  # fmt: skip
-_FLOAT_REDUCE = {"add": "fadd", "mul": "fmul", "maximumf": "maximum", "minimumf": "minimum"}
 
 
 def emit(module: Module, target: Target) -> str:
@@ -51,36 +41,6 @@ def emit(module: Module, target: Target) -> str:
 def _attributes(target: Target) -> str:
     width = f'"prefer-vector-width"="{target.vector_bits}" "min-legal-vector-width"="{target.vector_bits}"'
     return f"attributes #0 = {{ nounwind {width} }}"
-
-
-def llvm_type(t: LType) -> str:
-    if isinstance(t, MemRef):
-        return "ptr"
-    if isinstance(t, Vector):
-        return f"<{t.lanes} x {llvm_type(t.element)}>"
-    return _SCALAR.get(t.name, t.name)
-
-
-def _suffix(t: LType) -> str:
-    """The type's name in an intrinsic."""
-    if isinstance(t, Vector):
-        return f"v{t.lanes}{_suffix(t.element)}"
-    text = llvm_type(t)
-    return _SUFFIX.get(text, text)
-
-
-def literal(value: bool | int | float, t: Scalar) -> str:
-    if not t.is_float:
-        return ("true" if value else "false") if t is I1 else str(int(value))
-    number = float(value)
-    if isnan(number):
-        return "0x7FF8000000000000"
-    if t is F32:
-        try:
-            number = struct.unpack("f", struct.pack("f", number))[0]
-        except OverflowError:
-            number = float("inf") if number > 0 else float("-inf")
-    return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
 
 
 class _Emitter:
@@ -199,17 +159,19 @@ class _Body:
     def _simple(self, op: LOp) -> str:
         name, operands = op.name, op.operands
         names = [self.names[x] for x in operands]
-        if name in _BINARY:
-            return f"{_BINARY[name]} {llvm_type(operands[0].type)} {names[0]}, {names[1]}"
-        if name in _INTRINSIC:
+        if name in BINARY:
+            return f"{BINARY[name]} {llvm_type(operands[0].type)} {names[0]}, {names[1]}"
+        if name in EXTREME:
+            return self.extreme(EXTREME[name], op.result.type, names[0], names[1])
+        if name in INTRINSIC:
             t = op.result.type
             if name == "math.fma" and not self.emitter.target.has_fma:
                 product = self.let(f"fmul {llvm_type(t)} {names[0]}, {names[1]}")
                 return f"fadd {llvm_type(t)} {product}, {names[2]}"
             args = [(llvm_type(t), n) for n in names]
-            return self.intrinsic(f"{_INTRINSIC[name]}.{_suffix(t)}", t, args)
-        if name in _CONVERT:
-            return f"{_CONVERT[name]} {self.typed(operands[0])} to {llvm_type(op.result.type)}"
+            return self.intrinsic(f"{INTRINSIC[name]}.{suffix(t)}", t, args)
+        if name in CONVERT:
+            return f"{CONVERT[name]} {self.typed(operands[0])} to {llvm_type(op.result.type)}"
         if name in ("arith.cmpi", "arith.cmpf"):
             kind = "icmp" if name == "arith.cmpi" else "fcmp"
             return f"{kind} {op.attrs['predicate']} {self.typed(operands[0])}, {names[1]}"
@@ -219,10 +181,10 @@ class _Body:
             return f"fneg {self.typed(operands[0])}"
         if name == "arith.fptosi":
             t, source = op.result.type, operands[0].type
-            return self.intrinsic(f"fptosi.sat.{_suffix(t)}.{_suffix(source)}", t, [(llvm_type(source), names[0])])
+            return self.intrinsic(f"fptosi.sat.{suffix(t)}.{suffix(source)}", t, [(llvm_type(source), names[0])])
         if name == "math.absi":
             t = op.result.type
-            return self.intrinsic(f"abs.{_suffix(t)}", t, [(llvm_type(t), names[0]), ("i1", "false")])
+            return self.intrinsic(f"abs.{suffix(t)}", t, [(llvm_type(t), names[0]), ("i1", "false")])
         if name == "vector.extract":
             return f"extractelement {self.typed(operands[0])}, i64 {op.attrs['position']}"
         if name == "vector.shuffle":
@@ -233,18 +195,13 @@ class _Body:
 
     def constant(self, op: LOp) -> None:
         t, value = op.result.type, op.attrs["value"]
-        if isinstance(t, Vector):
-            text = literal(value, t.element)
-            lanes = ", ".join([f"{llvm_type(t.element)} {text}"] * t.lanes)
-            text = f"<{lanes}>"
-        else:
-            assert isinstance(t, Scalar)
-            text = literal(value, t)
+        assert isinstance(t, Scalar | Vector)
+        text = splat(literal(value, t.element), t) if isinstance(t, Vector) else literal(value, t)
         self.names[op.result] = self.constants[op.result] = text
 
     def index_cast(self, op: LOp) -> None:
         source, result = op.operands[0], op.result
-        a, b = _bits(source.type), _bits(result.type)
+        a, b = bits(source.type), bits(result.type)
         if a == b:
             self.names[result] = self.names[source]
             return
@@ -261,12 +218,12 @@ class _Body:
     def load(self, op: LOp) -> None:
         memref, index = op.operands[:2]
         place = self.address(memref, index)
-        self.names[op.result] = self.let(f"load {llvm_type(op.result.type)}, ptr {place}, align {_align(memref)}")
+        self.names[op.result] = self.let(f"load {llvm_type(op.result.type)}, ptr {place}, align {alignment(memref)}")
 
     def store(self, op: LOp) -> None:
         value, memref, index = op.operands
         place = self.address(memref, index)
-        self.line(f"store {self.typed(value)}, ptr {place}, align {_align(memref)}")
+        self.line(f"store {self.typed(value)}, ptr {place}, align {alignment(memref)}")
 
     def subview(self, op: LOp) -> None:
         self.names[op.result] = self.address(op.operands[0], op.operands[1])
@@ -274,17 +231,17 @@ class _Body:
     def masked_load(self, op: LOp) -> None:
         memref, index, mask, passed = op.operands
         t = op.result.type
-        args = [("ptr", self.address(memref, index)), ("i32", str(_align(memref))), *map(self._arg, (mask, passed))]
-        self.names[op.result] = self.let(self.intrinsic(f"masked.load.{_suffix(t)}.p0", t, args))
+        args = [("ptr", self.address(memref, index)), ("i32", str(alignment(memref))), *map(self._arg, (mask, passed))]
+        self.names[op.result] = self.let(self.intrinsic(f"masked.load.{suffix(t)}.p0", t, args))
 
     def masked_store(self, op: LOp) -> None:
         memref, index, mask, value = op.operands
         t = value.type
-        place, align = self.address(memref, index), str(_align(memref))
+        place, align = self.address(memref, index), str(alignment(memref))
         args = [self._arg(value), ("ptr", place), ("i32", align), self._arg(mask)]
         types = ", ".join(a for a, _ in args)
-        self.emitter.declare(f"declare void @llvm.masked.store.{_suffix(t)}.p0({types})")
-        self.line(f"call void @llvm.masked.store.{_suffix(t)}.p0({', '.join(f'{a} {v}' for a, v in args)})")
+        self.emitter.declare(f"declare void @llvm.masked.store.{suffix(t)}.p0({types})")
+        self.line(f"call void @llvm.masked.store.{suffix(t)}.p0({', '.join(f'{a} {v}' for a, v in args)})")
 
     def gather(self, op: LOp) -> None:
         memref, index, places, mask, passed = op.operands
@@ -293,8 +250,8 @@ class _Body:
         base = self.address(memref, index)
         element = llvm_type(memref.type.element)
         pointers = self.let(f"getelementptr inbounds {element}, ptr {base}, {self.typed(places)}")
-        args = [(f"<{t.lanes} x ptr>", pointers), ("i32", str(_align(memref))), *map(self._arg, (mask, passed))]
-        name = f"masked.gather.{_suffix(t)}.v{t.lanes}p0"
+        args = [(f"<{t.lanes} x ptr>", pointers), ("i32", str(alignment(memref))), *map(self._arg, (mask, passed))]
+        name = f"masked.gather.{suffix(t)}.v{t.lanes}p0"
         self.names[op.result] = self.let(self.intrinsic(name, t, args))
 
     def _arg(self, value: SSA) -> tuple[str, str]:
@@ -306,9 +263,7 @@ class _Body:
         t, (value,) = op.result.type, op.operands
         assert isinstance(t, Vector)
         if value in self.constants:
-            lanes = ", ".join([f"{llvm_type(value.type)} {self.names[value]}"] * t.lanes)
-            self.names[op.result] = f"<{lanes}>"
-            self.constants[op.result] = self.names[op.result]
+            self.names[op.result] = self.constants[op.result] = splat(self.names[value], t)
             return
         first = self.let(f"insertelement {llvm_type(t)} poison, {self.typed(value)}, i64 0")
         self.names[op.result] = self.let(
@@ -327,10 +282,12 @@ class _Body:
         t, kind = value.type, op.attrs["kind"]
         assert isinstance(t, Vector)
         if not t.element.is_float:
-            name = f"vector.reduce.{_INT_REDUCE[kind]}.{_suffix(t)}"
+            name = f"vector.reduce.{INT_REDUCE[kind]}.{suffix(t)}"
             self.names[op.result] = self.let(self.intrinsic(name, t.element, [(llvm_type(t), self.names[value])]))
             return
         lanes, name = t.lanes, self.names[value]
+        if lanes & (lanes - 1):
+            raise InternalError(f"a reduction of {lanes} lanes, not a power of two")
         while lanes > 1:  # the upper half onto the lower, in a fixed order
             lanes //= 2
             part = Vector(lanes, t.element)
@@ -339,14 +296,22 @@ class _Body:
             high = ", ".join(f"i32 {k + lanes}" for k in range(lanes))
             a = self.let(f"shufflevector {whole} {name}, {whole} poison, <{lanes} x i32> <{low}>")
             b = self.let(f"shufflevector {whole} {name}, {whole} poison, <{lanes} x i32> <{high}>")
-            name = self._combined(kind, part, a, b)
+            name = self.let(self._combined(kind, part, a, b))
         self.names[op.result] = self.let(f"extractelement <1 x {llvm_type(t.element)}> {name}, i64 0")
 
     def _combined(self, kind: str, t: Vector, a: str, b: str) -> str:
-        fn = _FLOAT_REDUCE[kind]
-        if fn in ("fadd", "fmul"):
-            return self.let(f"{fn} {llvm_type(t)} {a}, {b}")
-        return self.let(self.intrinsic(f"{fn}.{_suffix(t)}", t, [(llvm_type(t), a), (llvm_type(t), b)]))
+        if f"arith.{kind}" in EXTREME:
+            return self.extreme(EXTREME[f"arith.{kind}"], t, a, b)
+        return f"{FLOAT_REDUCE[kind]} {llvm_type(t)} {a}, {b}"
+
+    def extreme(self, predicate: str, t: LType, a: str, b: str) -> str:
+        """The larger or smaller, NaN if one is NaN. Half of what llvm.maximum takes, which orders zeros as well."""
+        flags = llvm_type(Vector(t.lanes, I1) if isinstance(t, Vector) else I1)
+        kind = llvm_type(t)
+        beyond = self.let(f"fcmp {predicate} {kind} {a}, {b}")
+        chosen = self.let(f"select {flags} {beyond}, {kind} {a}, {kind} {b}")  # b where either is NaN
+        unordered = self.let(f"fcmp uno {kind} {a}, {a}")
+        return f"select {flags} {unordered}, {kind} {a}, {kind} {chosen}"
 
     # ---- structure
 
@@ -430,11 +395,15 @@ class _Body:
         flag, slot = op.operands
         name = self.names[flag]
         if isinstance(flag.type, Vector):
-            reduced = self.intrinsic(f"vector.reduce.or.{_suffix(flag.type)}", I1, [(llvm_type(flag.type), name)])
+            reduced = self.intrinsic(f"vector.reduce.or.{suffix(flag.type)}", I1, [(llvm_type(flag.type), name)])
             name = self.let(reduced)
         tag = self.fresh("R")
         self.line(f"br i1 {name}, label %{tag}.bad, label %{tag}.done")
         self.label(f"{tag}.bad")
+        before = self.let(f"load i64, ptr {self.names[slot]}, align 8")
+        empty = self.let(f"icmp eq i64 {before}, 0")
+        self.line(f"br i1 {empty}, label %{tag}.first, label %{tag}.done")
+        self.label(f"{tag}.first")
         self.line(f"store i64 {op.attrs['site'] + 1}, ptr {self.names[slot]}, align 8")
         self.line(f"br label %{tag}.done")
         self.label(f"{tag}.done")
@@ -453,18 +422,6 @@ def _captures(region: Block) -> list[SSA]:
             used.update((x, None) for x in op.operands)
             stack.extend(op.regions)
     return [x for x in used if x not in inside]
-
-
-def _bits(t: LType) -> int:
-    if isinstance(t, Vector):
-        return t.element.bits
-    assert isinstance(t, Scalar)
-    return t.bits
-
-
-def _align(memref: SSA) -> int:
-    assert isinstance(memref.type, MemRef)
-    return max(1, memref.type.element.bits // 8)
 
 
 _SPECIAL: dict[str, Callable[[_Body, LOp], None]] = {

@@ -30,6 +30,12 @@ class Loaded:
 
 
 _registered: dict[str, object] = {}
+# What the code generator may call of its own accord: for frem, for rounding and fma where no instruction does it, and
+# for copies. They are in this process's C library.
+_LIBRARY_CALLS = (
+    "fmod", "fmodf", "floor", "floorf", "ceil", "ceilf", "trunc", "truncf", "roundeven", "roundevenf", "fma", "fmaf",
+    "memcpy", "memmove", "memset",
+)  # fmt: skip
 _DECLARED = re.compile(r"^declare [^@]*@([\w.]+)\(", re.MULTILINE)
 
 
@@ -55,6 +61,11 @@ def host_target() -> Target:
 def _initialize() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    process = ctypes.CDLL(None)
+    for name in _LIBRARY_CALLS:
+        function = getattr(process, name, None)
+        if function is not None:
+            llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
 
 
 def _machine(target: Target) -> Any:

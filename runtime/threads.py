@@ -2,13 +2,14 @@
 
 The order: a runtime already loaded in this process (PyTorch's, scikit-learn's), `libgomp.so.1`, `libiomp5`; else
 kernels run serially. A pool of our own would fight theirs for the cores. The OpenMP runtime hangs in a forked child
-that asks for threads, so a child of a process that used them runs serially.
+that asks for threads, so a forked child runs serially.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,7 +26,10 @@ class Runtime:
     name: str
     symbols: dict[str, int]
     library: ctypes.CDLL | None = None
-    allowed: ctypes.c_int = field(default_factory=lambda: ctypes.c_int(0))  # 0: the runtime decides; else at most
+    allowed: ctypes.c_int = field(default_factory=ctypes.c_int)  # 0: the runtime decides; else at most so many
+
+
+_forked = threading.Event()  # set in a child that must not ask for threads
 
 
 def _loaded_libraries() -> Iterator[str]:
@@ -148,12 +152,17 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Use at most `n` threads from now on; results do not depend on it."""
-    if not isinstance(n, int) or n < 1:
+    """Use at most `n` threads from now on; results do not depend on it.
+
+    Raises ValueError unless `n` is a positive int.
+    """
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"set_num_threads expects a positive integer, got {n!r}")
     found = runtime()
-    if n > 1 and not found.symbols:
-        warnings.warn("no OpenMP runtime was found: kernels run on one thread", stacklevel=2)
+    if n > 1 and (_forked.is_set() or not found.symbols):
+        why = "this process was forked" if _forked.is_set() else "no OpenMP runtime was found"
+        warnings.warn(f"{why}: kernels run on one thread", stacklevel=2)
+        return
     found.allowed.value = n
 
 
