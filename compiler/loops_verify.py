@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tdsl.compiler.loops import I1, I64, INDEX, SSA, Block, Func, LOp, LType, MemRef, Module, Scalar, Vector
+from tdsl.compiler.loops import I1, I32, I64, INDEX, SSA, Block, Func, LOp, LType, MemRef, Module, Scalar, Vector
 from tdsl.compiler.loops_syntax import COMPARE, CONVERT, REDUCTIONS, SAME, element_of
 from tdsl.compiler.source import InternalError
 
@@ -219,7 +219,7 @@ def _memory(name: str, of: list[LType], gives: LType) -> str | None:
         return None if fits else "takes memref, index, mask, vector"
     if name == "vector.gather":
         fits = places and len(of) == 5 and isinstance(gives, Vector) and element_of(of[0]) == e
-        fits = fits and of[2] in (_like(gives, INDEX), _like(gives, I64)) and of[3:] == [_like(gives, I1), gives]
+        fits = fits and of[2] in [_like(gives, t) for t in (INDEX, I64, I32)] and of[3:] == [_like(gives, I1), gives]
         return None if fits else "takes memref, index, index vector, mask, vector"
     if name == "vector.step":
         return None if not of and isinstance(gives, Vector) and not e.is_float else "takes nothing"

@@ -26,6 +26,14 @@ CASES = {
     "transposed": "kernel k(x: f32[33,17]) -> (y):\n  y[i, j] := x[j, i]\n",
     "padded": "kernel k(x: f32[5,7]) -> (y):\n  y[i in 0:9, j in 0:20] := x[i - 2, j - 3 else -1.5]\n",
     "padded_by_a_size": "kernel k(x: f32[s0]) -> (y):\n  y[i in 0:s1] := x[i - 2 else 0.0]\n",
+    "transposed_tiles": (
+        "kernel k(x: f32[70,3,50], b: f32[70]) -> (y):\n  y[c in 0:3, j in 0:50, i in 0:70] := x[i, c, j] + b[i]\n"
+    ),
+    "transposed_sizes": "kernel k(x: f32[s0,s1]) -> (y):\n  y[j in 0:s1, i in 0:s0] := relu(x[i, j])\n",
+    "every_third": (
+        "kernel k(x: f32[200], z: u8[200]) -> (y, w):\n  y[i in 0:66] := x[3 * i + 2]\n  w[i in 0:50] := z[4 * i]\n"
+    ),
+    "backwards": "kernel k(x: f64[70]) -> (y):\n  y[i in 0:80] := x[72 - i else 2.0]\n",
     "strided": "kernel k(x: f32[41]) -> (y):\n  y[i in 0:20] := x[2 * i + 1]\n",
     "flip": "kernel k(x: f32[41]) -> (y):\n  y[i in 0:41] := x[40 - i]\n",
     "flipped_sum": "kernel k(x: f32[41]) -> (y):\n  y[] := sum[i in 0:41] x[40 - i] * x[i]\n",

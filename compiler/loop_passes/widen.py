@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 
 from tdsl.compiler.loop_passes.rewriter import Rewriter
-from tdsl.compiler.loops import I1, I64, INDEX, SSA, Block, LOp, LType, MemRef, Scalar, Vector
+from tdsl.compiler.loops import I1, I32, I64, INDEX, SSA, Block, LOp, LType, MemRef, Scalar, Vector
 from tdsl.compiler.loops_builder import Builder
 
 
@@ -182,6 +182,7 @@ class Widener:
         return self.b.constant(True, Vector(self.lanes, I1))
 
     def load(self, op: LOp, mask: SSA | None = None) -> None:
+        """By the step of the address a lane: consecutive, backwards, every few, or gathered."""
         memref, index = op.operands
         if self.varies(memref):
             raise Unsupported("a varying memref")
@@ -190,23 +191,57 @@ class Widener:
         t = Vector(self.lanes, memref.type.element)
         linear = self.linear.get(index)
         memory = self.scalar(memref)
-        zero = 0.0 if t.element.is_float else 0
-        if linear is not None and linear.step == 1:
-            if mask is None:
-                self.vector[op.result] = self.b.op("vector.load", (memory, linear.base), (t,)).result
-                return
-            operands = (memory, linear.base, mask, self.b.constant(zero, t))
-            self.vector[op.result] = self.b.op("vector.maskedload", operands, (t,)).result
-            return
-        if linear is not None:
-            base = linear.base
-            steps = self.b.op("vector.step", (), (Vector(self.lanes, INDEX),)).result
-            places = self.b.binary("arith.muli", steps, self.b.constant(linear.step, Vector(self.lanes, INDEX)))
+        if linear is None:
+            loaded = self._gather(memory, self.b.constant(0), self.as_vector(index), mask, t)
+        elif linear.step == 1:
+            loaded = self._consecutive(memory, linear.base, mask, t)
+        elif linear.step == -1:
+            loaded = self._backwards(memory, linear.base, mask, t)
+        elif 2 <= linear.step <= 4 and mask is None:
+            loaded = self._every(memory, linear, t)
         else:
-            base, places = self.b.constant(0), self.as_vector(index)
+            narrow = I32 if abs(linear.step) * self.lanes < 1 << 31 else INDEX
+            steps = self.b.op("vector.step", (), (Vector(self.lanes, narrow),)).result
+            places = self.b.binary("arith.muli", steps, self.b.constant(linear.step, Vector(self.lanes, narrow)))
+            loaded = self._gather(memory, linear.base, places, mask, t)
+        self.vector[op.result] = loaded
+
+    def _zero(self, t: Vector) -> SSA:
+        return self.b.constant(0.0 if t.element.is_float else 0, t)
+
+    def _consecutive(self, memory: SSA, base: SSA, mask: SSA | None, t: Vector) -> SSA:
+        if mask is None:
+            return self.b.op("vector.load", (memory, base), (t,)).result
+        return self.b.op("vector.maskedload", (memory, base, mask, self._zero(t)), (t,)).result
+
+    def _gather(self, memory: SSA, base: SSA, places: SSA, mask: SSA | None, t: Vector) -> SSA:
         everywhere = mask if mask is not None else self._all()
-        operands5 = (memory, base, places, everywhere, self.b.constant(zero, t))
-        self.vector[op.result] = self.b.op("vector.gather", operands5, (t,)).result
+        return self.b.op("vector.gather", (memory, base, places, everywhere, self._zero(t)), (t,)).result
+
+    def _backwards(self, memory: SSA, base: SSA, mask: SSA | None, t: Vector) -> SSA:
+        order = tuple(reversed(range(self.lanes)))
+        first = self.b.sub(base, self.b.constant(self.lanes - 1))
+        turned = None if mask is None else self._shuffle(mask, mask, order)
+        loaded = self._consecutive(memory, first, turned, t)
+        return self._shuffle(loaded, loaded, order)
+
+    def _every(self, memory: SSA, linear: Linear, t: Vector) -> SSA:
+        """Each second, third or fourth element: as many vectors, the last of which ends with the last element read."""
+        step, lanes = linear.step, self.lanes
+        starts = [k * lanes for k in range(step - 1)] + [(lanes - 1) * (step - 1)]
+        parts = [self._consecutive(memory, self.b.add(linear.base, self.b.constant(at)), None, t) for at in starts]
+        taken = parts[0]
+        for k in range(1, step):
+            before = [lane if k > 1 else lane * step for lane in range(lanes)]
+            chosen = tuple(
+                before[lane] if lane * step < k * lanes else lanes + min(lane * step - starts[k], lanes - 1)
+                for lane in range(lanes)
+            )
+            taken = self._shuffle(taken, parts[k], chosen)
+        return taken
+
+    def _shuffle(self, a: SSA, b: SSA, lanes: tuple[int, ...]) -> SSA:
+        return self.b.op("vector.shuffle", (a, b), (a.type,), lanes=lanes).result
 
     def _both(self, mask: SSA | None) -> SSA | None:
         if mask is None or self.mask is None:

@@ -29,6 +29,7 @@ _HEAVY = frozenset("exp expm1 log log1p sin cos tan tanh sigmoid erf pow atan2 p
 _DIVISION = frozenset("floordiv mod fmod div sqrt rsqrt".split())
 # what reading one element costs along an axis, in loads of consecutive elements
 _UNIT, _INVARIANT, _SCATTERED = 1.0, 0.5, 8.0
+_TILED = 16  # axes shorter than this are not tiled
 _TREE = 6.0  # adding up the lanes of a vector
 
 
@@ -145,6 +146,21 @@ class Access:
         form = affine(index[-1])
         elsewhere = any(isinstance(a, Axis) and a.name == axis for ix in index[:-1] for a in walk(ix))
         return _UNIT if form is not None and form.coefficient(axis) == 1 and not elsewhere else _SCATTERED
+
+    def across(self, d: Definition) -> int | None:
+        """An output axis, not the last, along which a read is consecutive that is scattered along the last one."""
+        last = d.binders[-1]
+        if extent(last) < _TILED:
+            return None
+        for seen in self.walk(d.expr):
+            if isinstance(seen.node, Reduce):
+                return None
+            if self._cost_of_read(seen, last.name) != _SCATTERED:
+                continue
+            for k, b in enumerate(d.binders[:-1]):
+                if extent(b) >= _TILED and self._cost_of_read(seen, b.name) == _UNIT:
+                    return k
+        return None
 
     # ---- costs
 

@@ -272,6 +272,7 @@ class _Engine(Nest):
         size, step, step_k = self.value_of(along.hi), strides[along.name], strides[self.c.k.name]
         zero = self.points.scalars.const(0, self.dtype)
         whole = isinstance(along.hi, int) and along.hi % width == 0
+        across = b.known(step) != 1
 
         def panel(p: SSA, carried: list[SSA]) -> None:
             first = b.mul(p, b.constant(width))
@@ -292,6 +293,10 @@ class _Engine(Nest):
                         value = b.if_(inside, lambda: [b.load(source, at)], lambda: [zero])[0]
                     b.store(value, space, b.add(into, i))
 
+                if whole and across:
+                    for i in range(width):  # a gather is slower than as many loads
+                        element(b.constant(i), [])
+                    return
                 b.for_(b.constant(0), b.constant(width), b.constant(1), (), element, vector=True)
 
             b.for_(b.constant(0), kc, b.constant(1), (), row)

@@ -21,6 +21,8 @@ from tdsl.compiler.lower.sizes import Product, base_sizes, guess, in_base_sizes
 from tdsl.compiler.lower.split import Split, split
 from tdsl.compiler.target import Target
 
+TILE = (32, 16)  # a tile of a transposed read: cache lines of floats, vectors
+
 
 def lower_nest(kernel: Kernel, target: Target) -> Module:
     """Scalar loops for any kernel; loops that may be widened or shared out are marked."""
@@ -88,6 +90,9 @@ class Nest:
         if len(group) == 1 and (plan := split(group[0], self.access)) is not None:
             self._split(plan)
             return
+        if len(group) == 1 and group[0].binders and (across := self.access.across(group[0])) is not None:
+            self._tiles(group[0], across)
+            return
         self._loops(group, [Scope({}, {}) for _ in group], [])
 
     def _loops(self, group: Sequence[Definition], scopes: Sequence[Scope], ivs: list[SSA]) -> None:
@@ -123,6 +128,61 @@ class Nest:
         self.b.remember(("local", d, *ivs), value)
         at = self.points.flat(ivs, d.shape)
         self.b.store(self.points.scalars.to_memory(value, d.dtype), self.memory[d.name], at)
+
+    # ---- transposed reads
+
+    def _tiles(self, d: Definition, across: int) -> None:
+        """Tiles of the last axis and of one along which a read is consecutive: its cache lines are used whole."""
+        b, n = self.b, len(d.binders) - 1
+        others = [k for k in range(n) if k != across]
+        sizes = [self.points.size(x.hi) for x in d.binders]
+        places: dict[int, SSA] = {}
+        cost = self.access.cost(d.expr, d.binders)
+
+        def loop(k: int, width: int, body: Callable[[SSA], None], outermost: bool) -> None:
+            attrs: dict[str, object] = {}
+            if outermost:
+                attrs = {"parallel": True, "cost": max(1, cost * width // extent(d.binders[k]))}
+            tiles = (
+                sizes[k]
+                if width == 1
+                else b.binary("arith.divsi", b.add(sizes[k], b.constant(width - 1)), b.constant(width))
+            )
+            b.for_(b.constant(0), tiles, b.constant(1), (), lambda iv, _: body(iv), **attrs)
+
+        def other(j: int) -> None:
+            if j == len(others):
+                loop(across, TILE[0], lambda p: loop(n, TILE[1], lambda q: tile(p, q), False), not others)
+                return
+
+            def step(iv: SSA) -> None:
+                places[others[j]] = iv
+                other(j + 1)
+
+            loop(others[j], 1, step, j == 0)
+
+        def tile(p: SSA, q: SSA) -> None:
+            first = [b.mul(t, b.constant(w)) for t, w in zip((p, q), TILE, strict=True)]
+            left = [self._left(d.binders[k].hi, at, w) for k, at, w in zip((across, n), first, TILE, strict=True)]
+
+            def row(i: SSA, carried: list[SSA]) -> None:
+                places[across] = b.add(first[0], i)
+                b.for_(b.constant(0), left[1], b.constant(1), (), element, vector=True)
+
+            def element(i: SSA, carried: list[SSA]) -> None:
+                places[n] = b.add(first[1], i)
+                ivs = [places[k] for k in range(n + 1)]
+                self._point(d, Scope({}, {}).inside(list(zip(d.binders, ivs, strict=True))), ivs)
+
+            b.for_(b.constant(0), left[0], b.constant(1), (), row)
+
+        other(0)
+
+    def _left(self, size: Size, first: SSA, width: int) -> SSA:
+        """How much of a tile there is."""
+        if isinstance(size, int) and size % width == 0:
+            return self.b.constant(width)
+        return self.b.min(self.b.sub(self.points.size(size), first), self.b.constant(width))
 
     # ---- long reductions with few results
 
