@@ -51,11 +51,14 @@ def _moves(op: LOp) -> bool:
 
 
 def _unroll(region: Block, reduces: bool) -> int:
-    ops = 0
+    """Vectors in one round of the main loop: enough to hide latencies, not more than the registers hold."""
+    ops, nested, branches = 0, False, False
     for op in walk(region):
         ops += 20 if op.name.startswith(_HEAVY) else 0 if op.name in ("arith.constant", "scf.yield") else 1
-        if op.name == "scf.for":
-            return 1
+        nested |= op.name == "scf.for"
+        branches |= op.name == "scf.if"
+    if nested:
+        return 1 if reduces or branches else 4 if ops <= 16 else 2 if ops <= 32 else 1
     if reduces:
         return 4 if ops <= 40 else 2
     return 4 if ops <= 12 else 2 if ops <= 48 else 1
@@ -141,6 +144,10 @@ class _Loop:
 
         def body(iv: SSA, values: list[SSA]) -> list[SSA]:
             out: list[SSA] = []
+            if count == 0 and any(op.name == "scf.for" for op in walk(region)):
+                # loops inside run once for all vectors of the round: one wide vector, which the back end splits
+                Widener(b, self.rewriter, lanes * unroll, None).run(region, iv, [])
+                return out
             for u in range(unroll):
                 base = b.add(iv, b.constant(u * lanes))
                 widener = Widener(b, self.rewriter, lanes, None)

@@ -10,17 +10,16 @@
 //     %c1 = arith.constant 1 : index
 //     %c100 = arith.constant 100 : index
 //     %cst = arith.constant 0.0 : f32
-//     %c16 = arith.constant 16 : index
-//     %0 = vector.broadcast %cst : f32 to vector<16xf32>
-//     scf.for %i = %c0 to %c64 step %c16 {
-//       %1 = scf.for %i_1 = %c0 to %c100 step %c1 iter_args(%2 = %0) -> (vector<16xf32>) {
+//     %0 = vector.broadcast %cst : f32 to vector<64xf32>
+//     scf.for %i = %c0 to %c64 step %c64 {
+//       %1 = scf.for %i_1 = %c0 to %c100 step %c1 iter_args(%2 = %0) -> (vector<64xf32>) {
 //         %3 = arith.muli %i_1, %c64 : index
 //         %4 = arith.addi %3, %i : index
-//         %5 = vector.load %x[%4] : memref<?xf32>, vector<16xf32>
-//         %6 = arith.addf %2, %5 : vector<16xf32>
-//         scf.yield %6 : vector<16xf32>
+//         %5 = vector.load %x[%4] : memref<?xf32>, vector<64xf32>
+//         %6 = arith.addf %2, %5 : vector<64xf32>
+//         scf.yield %6 : vector<64xf32>
 //       }
-//       vector.store %1, %y[%i] : memref<?xf32>, vector<16xf32>
+//       vector.store %1, %y[%i] : memref<?xf32>, vector<64xf32>
 //       scf.yield
 //     }
 //     func.return
