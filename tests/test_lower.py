@@ -385,6 +385,15 @@ def test_deep_expressions() -> None:
     assert sum(op.name == "arith.addf" for op in walk(module.funcs[0].body)) == 2000
 
 
+def test_long_chains_of_locals() -> None:
+    lines = ["t0[i] := x[i] + 1.0"]
+    lines += [f"t{k}[i] := (t{k - 1}[i] * 0.5 + t{k - 1}[i]) * 0.5 + 0.25" for k in range(1, 600)]
+    text = "kernel k(x: f32[8]) -> (y):\n" + "".join(f"  {line}\n" for line in [*lines, "y[i] := t599[i]"])
+    module = lower_kernel(parse(text), HOST)
+    loops_text.verify(module)
+    assert sum(op.name == "arith.mulf" for op in walk(module.funcs[0].body)) == 2 * 599
+
+
 @pytest.mark.parametrize("text", [CASES["layer_norm"], CASES["functions"], CASES["division_f32"], CASES["padded"]])
 def test_the_tail_has_the_bits_of_the_rest(text: str) -> None:
     """An element's value does not depend on its place: scalar loops and vectors agree bit for bit."""

@@ -124,6 +124,7 @@ class Nest:
         return attrs
 
     def _point(self, d: Definition, scope: Scope, ivs: list[SSA]) -> None:
+        self.points.prepare(d.expr, scope)
         value = self.points.value(d.expr, scope)
         self.b.remember(("local", d, *ivs), value)
         at = self.points.flat(ivs, d.shape)

@@ -32,6 +32,8 @@ from tdsl.compiler.lower.levels import Key, Levels
 from tdsl.compiler.lower.scalars import Scalars, memory_type, scalar_type
 from tdsl.compiler.source import InternalError
 
+_SHORT = 40  # chains of local definitions that may as well be followed by recursion
+
 
 @dataclass(eq=False, slots=True)
 class Scope:
@@ -270,6 +272,39 @@ class Points:
             scope = Scope({}, {}).inside(list(zip(definition.binders, places, strict=True)))
             found = self.value(definition.expr, scope, live)
             self.b.remember(key if live is None else (*key, live), found)
+        return found
+
+    def prepare(self, e: Expr, scope: Scope) -> None:
+        """Make what `e` reads of local definitions, deepest first: a long chain of them is not a deep recursion."""
+        if len(self.definitions) <= _SHORT:
+            return
+        seen: set[Key] = set()
+        stack: list[tuple[Definition, list[SSA], bool]] = self._locals_read(e, scope)
+        while stack:
+            definition, places, ready = stack.pop()
+            if ready:
+                self._at_point(definition, places, None)
+                continue
+            key: Key = (definition, *places)
+            if key not in seen:
+                seen.add(key)
+                stack.append((definition, places, True))
+                inner = Scope({}, {}).inside(list(zip(definition.binders, places, strict=True)))
+                stack += self._locals_read(definition.expr, inner)
+
+    def _locals_read(self, e: Expr, scope: Scope) -> list[tuple[Definition, list[SSA], bool]]:
+        """The definitions that `e` certainly evaluates at points of `scope`."""
+        found: list[tuple[Definition, list[SSA], bool]] = []
+        stack = [e]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Reduce) or isinstance(node, Call) and node.fn == "where":
+                continue
+            if isinstance(node, Read) and node.tensor in self.definitions and node.tensor not in self.stored:
+                if all(isinstance(ix, Axis) for ix in node.index) and self._inside(node, scope.ranges):
+                    places = [self.index(ix, scope) for ix in node.index]
+                    found.append((self.definitions[node.tensor], places, False))
+            stack.extend(children(node))
         return found
 
     # ---- positions
