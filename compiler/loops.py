@@ -9,8 +9,8 @@ Types: index, i1, i8, i16, i32, i64, f32, f64, vector<NxT>, memref<?xT>. A bool 
 
 Ops (operands -> results; attrs):
     arith.constant () -> T; value                       a splat when T is a vector
-    arith.addi subi muli floordivsi remsi divsi andi ori xori shli shrsi shrui maxsi minsi   ints and index
-    arith.addf subf mulf divf remf maximumf minimumf maxnumf minnumf negf                     floats
+    arith.addi subi muli floordivsi remsi divsi andi ori xori shli shrsi shrui maxsi minsi maxui minui   ints, index
+    arith.addf subf mulf divf remf maximumf minimumf maxnumf minnumf negf                                 floats
     arith.cmpi cmpf (a, b) -> i1; predicate             slt sle sgt sge eq ne ult...; oeq one(*) olt ole ogt oge uno une
     arith.select (i1, a, b)    arith.index_cast sitofp uitofp fptosi extsi extui trunci extf truncf bitcast
     math.exp log ... fma floor ceil roundeven trunc sqrt absf absi copysign    expanded by loop_passes/expand_math
@@ -29,11 +29,13 @@ Ops (operands -> results; attrs):
 
 (*) `!=` of floats is une: NaN != NaN.
 
-For attrs of scf.for set by lowering and used by passes: `kind` = "serial" | "vector" (may be widened: iterations
-independent, or carried values are reductions by `combine` = add|mul|...) | "parallel" (iterations independent).
+Attrs of scf.for, set by lowering and used by passes, each optional: `vector` (may be widened: iterations are
+independent, or carried values are reductions), `combine` (how each carried value is combined: add, mul, ...),
+`parallel` (iterations are independent) and `cost` (scalar ops an iteration, about).
 
 Invariants, checked by `verify`: operands are defined before use in scope; operand and result types agree per op;
-regions end in a terminator with the right types; scf.parallel is not nested; no memref is stored after ... twice.
+regions end in a terminator with the right types; scf.parallel is not nested; a callee is there and fits its call.
+The ops and how they are written as MLIR are in `loops_syntax.py`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
+SPIN = "20000"  # turns, tens of microseconds: as long as the gaps between a program's kernels
 _NAMES = ("libgomp", "libiomp5", "libomp")
 _CANDIDATES = ("libgomp.so.1", "libiomp5.so", "libomp.so", "libomp.dylib", "libgomp.1.dylib")
 
@@ -42,12 +43,27 @@ def _loaded_libraries() -> Iterator[str]:
     yield from sorted(p for p in paths if os.path.basename(p).startswith(_NAMES))
 
 
+def _load(path: str) -> ctypes.CDLL:
+    """Load an OpenMP runtime whose idle threads spin for some microseconds only.
+
+    By default they spin for milliseconds, and where another process wants the core a region of one microsecond takes
+    a scheduler's slice. What the user set stands.
+    """
+    if {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+        return ctypes.CDLL(path)
+    os.environ["GOMP_SPINCOUNT"] = SPIN
+    try:
+        return ctypes.CDLL(path)
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
 @cache
 def runtime() -> Runtime:
     """The OpenMP runtime of this process, found once."""
     for path in [*_loaded_libraries(), *_CANDIDATES]:
         try:
-            library = ctypes.CDLL(path)
+            library = _load(path)
             symbols = {
                 name: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
                 for name in ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "omp_get_max_threads")
@@ -61,6 +77,7 @@ def runtime() -> Runtime:
 
 
 def _in_child() -> None:
+    _forked.set()
     runtime().allowed.value = 1
 
 

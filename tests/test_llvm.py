@@ -147,8 +147,8 @@ def test_masked_memory_touches_only_its_lanes(target: Target) -> None:
         passed = b.constant(-1.0, t)
         loaded = b.op("vector.maskedload", (x, zero, mask, passed), (t,)).result
         b.op("vector.maskedstore", (out, zero, mask, loaded))
-        backwards = b.binary("arith.subi", b.broadcast(n, lanes), b.binary("arith.addi", steps, b.constant(
-            1, Vector(lanes, INDEX))))
+        last = b.binary("arith.subi", b.broadcast(n, lanes), b.constant(1, Vector(lanes, INDEX)))
+        backwards = b.binary("arith.subi", last, steps)
         taken = b.op("vector.gather", (x, zero, backwards, mask, passed), (t,)).result
         b.store(taken, out, b.constant(lanes))
 
@@ -185,7 +185,8 @@ def test_reductions_are_trees_in_a_fixed_order() -> None:
 
 
 def test_reductions_of_ints_extract_and_shuffle() -> None:
-    kinds: dict[str, Callable[..., Any]] = {"add": np.sum, "maxsi": np.max, "minsi": np.min, "and": np.bitwise_and.reduce}
+    judges: list[Callable[..., Any]] = [np.sum, np.max, np.min, np.bitwise_and.reduce]
+    kinds = dict(zip(["add", "maxsi", "minsi", "and"], judges, strict=True))
 
     def write(b: Builder, x: SSA, out: SSA) -> None:
         v = b.load(x, b.constant(0), 4)
@@ -262,7 +263,8 @@ def test_the_first_report_stays() -> None:
         b.for_(b.constant(0), n, b.constant(1), [], iteration)
 
     run = Machine(function("f", [MemRef(I64), MemRef(I64), INDEX], write))
-    for values, expected in (([1, 2, 3, 4, 5], 0), ([1, -2, 3, 4, 5], 1), ([1, 2, 3, 60, -5], 7), ([1, 2, 3, 4, 60], 7)):
+    cases = [([1, 2, 3, 4, 5], 0), ([1, -2, 3, 4, 5], 1), ([1, 2, 3, 60, -5], 7), ([1, 2, 3, 4, 60], 7)]
+    for values, expected in cases:
         slot = np.zeros(1, np.int64)
         run(np.array([*values, 0, 0, 0]), slot, 5)
         assert slot[0] == expected

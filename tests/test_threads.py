@@ -119,7 +119,7 @@ run(x, 1000)
 print(int(x.sum() == (np.arange(1000.0) ** 2).sum()))
 """
 _FORK = """
-import os, warnings
+import os, signal, warnings
 import numpy as np
 from test_threads import Machine, squares
 from tdsl.runtime import threads
@@ -129,6 +129,7 @@ x = np.arange(1000.0)
 run(x, 1000)
 child = os.fork()
 if child == 0:
+    signal.alarm(30)
     x = np.arange(1000.0)
     run(x, 1000)
     good = x[999] == 999.0**2 and threads.get_num_threads() == 1
