@@ -160,5 +160,5 @@ def _driver() -> Any:
 
 
 def drive(functions: int, frames: int, n: int) -> None:
-    """Call the n functions whose addresses lie at `functions`, each with its frame: one foreign call, no GIL."""
+    """Call the n >= 1 functions whose addresses lie at `functions`, each with its frame: one foreign call, no GIL."""
     _driver()(functions, frames, n)
