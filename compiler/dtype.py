@@ -26,9 +26,6 @@ class DType:
     def __repr__(self) -> str:
         return f"tdsl.{self.torch_name}"
 
-    def __str__(self) -> str:
-        return self.name
-
     def __reduce__(self) -> str | tuple[object, ...]:
         return (by_name, (self.name,))
 

@@ -58,7 +58,7 @@ class Type:
         return found
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 
     __repr__ = __str__
 

@@ -148,8 +148,8 @@ class Param:
 
     def __str__(self) -> str:
         if self.is_number:
-            return f"{self.name}: number {self.dtype}"
-        return f"{self.name}: {self.dtype}[{','.join(map(str, self.shape))}]"
+            return f"{self.name}: number {self.dtype.name}"
+        return f"{self.name}: {self.dtype.name}[{','.join(map(str, self.shape))}]"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -434,7 +434,9 @@ def _verify_expr(where: str, root: Expr, outer: set[str], tensors: dict[str, tup
                 raise InternalError(f"kernel {where}: {e.tensor} is not defined")
             dtype, rank = tensors[e.tensor]
             if e.dtype is not dtype or len(e.index) != rank:
-                raise InternalError(f"kernel {where}: {e.tensor} is {dtype} of rank {rank}, read as {e.dtype}")
+                raise InternalError(
+                    f"kernel {where}: {e.tensor} is {dtype.name} of rank {rank}, read as {e.dtype.name}"
+                )
             if any(ix.dtype is not i64 for ix in e.index):
                 raise InternalError(f"kernel {where}: an index of {e.tensor} is not i64")
         if isinstance(e, Call):
@@ -451,8 +453,8 @@ def _verify_call(where: str, e: Call) -> None:
     record = FUNCTIONS[e.fn]
     operands = e.args[1:] if e.fn == "where" else e.args
     if len(e.args) != record.arity or len({a.dtype for a in operands}) != 1:
-        raise InternalError(f"kernel {where}: {e.fn} of {', '.join(str(a.dtype) for a in e.args)}")
+        raise InternalError(f"kernel {where}: {e.fn} of {', '.join(a.dtype.name for a in e.args)}")
     if e.fn == "where" and e.args[0].dtype is not bool_:
-        raise InternalError(f"kernel {where}: a condition is {e.args[0].dtype}")
+        raise InternalError(f"kernel {where}: a condition is {e.args[0].dtype.name}")
     if record.float_only and not e.args[0].dtype.is_float:
-        raise InternalError(f"kernel {where}: {e.fn} of {e.args[0].dtype}")
+        raise InternalError(f"kernel {where}: {e.fn} of {e.args[0].dtype.name}")

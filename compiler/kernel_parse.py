@@ -388,7 +388,7 @@ class _Line:
                     self.take(",")
         rank = len(self.shapes[name])
         if len(index) != rank:
-            raise self.fail(f"{name} is {self.dtypes[name]} of rank {rank}, read with {len(index)} indices")
+            raise self.fail(f"{name} is {self.dtypes[name].name} of rank {rank}, read with {len(index)} indices")
         return Read(name, tuple(index), self.dtypes[name], fill)
 
 

@@ -199,7 +199,7 @@ class _Writer:
         if e.fn == "where":
             return COND, [_operand(a[1], a[2], OR), " if ", (a[0], OR), " else ", _operand(a[2], a[1], COND)]
         if e.fn == "cast":
-            return POSTFIX, [(a[0], POSTFIX), f".to({e.dtype})"]
+            return POSTFIX, [(a[0], POSTFIX), f".to({e.dtype.name})"]
         if e.fn == "neg":
             return UNARY, ["-", (a[0], UNARY)]
         if e.fn == "not":
@@ -253,8 +253,8 @@ def _literal(e: Const) -> str:
     if dtype.category == FLOAT:
         number = float(value)
         text = "nan" if isnan(number) else ("inf" if number > 0 else "-inf") if isinf(number) else repr(number)
-        return text if dtype is f32 else f"{dtype}({text})"
-    return str(int(value)) if dtype is i64 else f"{dtype}({int(value)})"
+        return text if dtype is f32 else f"{dtype.name}({text})"
+    return str(int(value)) if dtype is i64 else f"{dtype.name}({int(value)})"
 
 
 # ------------------------------------------------------------------------------------------ canonical text
@@ -267,7 +267,7 @@ def canonical(kernel: Kernel) -> str:
     for p in kernel.params:
         tensors[p.name] = f"a{len(tensors)}"
         shape = ",".join(map(str, p.shape))
-        parts.append(f"{'#' if p.is_number else ''}{p.dtype}[{shape}]")
+        parts.append(f"{'#' if p.is_number else ''}{p.dtype.name}[{shape}]")
     for s in kernel.body:
         if isinstance(s, Definition):
             parts.append(canonical_statement(s, tensors))
@@ -292,13 +292,13 @@ def canonical_statement(s: Statement, tensors: Mapping[str, str] | None = None) 
     while stack:
         e = stack.pop()
         if isinstance(e, Const):
-            out.append(f"{e.value!r}{e.dtype}")
+            out.append(f"{e.value!r}{e.dtype.name}")
         elif isinstance(e, Axis):
             out.append(axes[e.name])
         elif isinstance(e, SizeOf):
             out.append(str(e.sym))
         elif isinstance(e, Call):
-            out.append(f"{e.fn}:{e.dtype}")
+            out.append(f"{e.fn}:{e.dtype.name}")
         elif isinstance(e, Read):
             tensor = e.tensor if tensors is None else tensors[e.tensor]
             out.append(f"{tensor}[{len(e.index)}{'e' if e.fill is not None else ''}{'!' * e.checked}")

@@ -87,11 +87,11 @@ def empty(dtype: DType, count: int) -> Buffer:
             return found
     nbytes = count * dtype.itemsize
     if nbytes > LIMIT:
-        raise MemoryError(f"a tensor of {count} {dtype} elements needs {nbytes} bytes: its size overflows")
+        raise MemoryError(f"a tensor of {count} {dtype.name} elements needs {nbytes} bytes: its size overflows")
     try:
         raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     except builtins.MemoryError as error:
-        raise MemoryError(f"a tensor of {count} {dtype} elements needs {nbytes} bytes: {error}") from None
+        raise MemoryError(f"a tensor of {count} {dtype.name} elements needs {nbytes} bytes: {error}") from None
     start = -raw.ctypes.data % ALIGNMENT
     made = Buffer(raw[start : start + nbytes].view(dtype.numpy))
     made.pooled = True

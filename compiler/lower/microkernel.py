@@ -28,7 +28,7 @@ def tile(dtype: DType, target: Target) -> tuple[int, int, int]:
 
 
 def micro_kernel_name(dtype: DType, mr: int, nr: int) -> str:
-    return f"tdsl_gemm_{dtype}_{mr}x{nr}"
+    return f"tdsl_gemm_{dtype.name}_{mr}x{nr}"
 
 
 def micro_kernel_args(dtype: DType) -> tuple[LType, ...]:

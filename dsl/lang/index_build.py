@@ -205,7 +205,9 @@ class _Builder:
         dtype, _ = common(Typed(lambda d: fill.expr, value.dtype, ELEMENT), fill)
         if dtype is value.dtype:
             return fixed(self.remember(k.Read(name, index, dtype, fill.to(dtype)), node))
-        raise self.error("E0307", f"the value outside is {fill.dtype}, and `{text}` is {value.dtype}", node.fill)
+        raise self.error(
+            "E0307", f"the value outside is {fill.dtype.name}, and `{text}` is {value.dtype.name}", node.fill
+        )
 
     def remember(self, e: k.Expr, node: ast.Node) -> k.Expr:
         self.nodes[id(e)] = node
@@ -216,7 +218,7 @@ class _Builder:
         typed = self.form(node, scope)
         if typed.dtype.category != INT:
             hint = "convert it: .long()" if typed.dtype.category == FLOAT else None
-            raise self.error("E0408", f"a position is an integer, and this is {typed.dtype}", node, hint)
+            raise self.error("E0408", f"a position is an integer, and this is {typed.dtype.name}", node, hint)
         return typed.to(i64)
 
     def form_binary(self, node: ast.Binary, scope: dict[str, str]) -> Typed:
@@ -237,7 +239,7 @@ class _Builder:
         if node.op == "not":
             return self.function("not", [self.condition(value)])
         if node.op == "~" and value.dtype.is_float:
-            raise self.error("E0306", f"`~` is for bools and integers, not {value.dtype}", node)
+            raise self.error("E0306", f"`~` is for bools and integers, not {value.dtype.name}", node)
         return self.apply("neg" if node.op == "-" else "not", [value], node)
 
     def condition(self, x: Typed) -> Typed:
@@ -273,7 +275,7 @@ class _Builder:
         guard = None if node.guard is None else self.condition(self.form(node.guard, inner)).expr
         body = self.form(node.body, inner)
         if node.op in ("mean", "logsumexp") and not body.dtype.is_float:
-            raise self.error("E0306", f"`{node.op}` of {body.dtype}", node, "convert first: .to(f32)")
+            raise self.error("E0306", f"`{node.op}` of {body.dtype.name}", node, "convert first: .to(f32)")
         if node.op in ("any", "all"):
             body = self.condition(body)
         dtype = i64 if node.op in ("sum", "prod") and not body.dtype.is_float else body.dtype
@@ -300,7 +302,7 @@ class _Builder:
         if fn in ("sub", "neg") and dtype is bool_:
             raise self.error("E0306", f"`{k.FUNCTIONS[fn].infix}` of bools", node, "use `!=` or `not`")
         if fn in ("and", "or", "xor") and dtype.is_float:
-            raise self.error("E0306", f"`{k.FUNCTIONS[fn].infix}` is for bools and integers, not {dtype}", node)
+            raise self.error("E0306", f"`{k.FUNCTIONS[fn].infix}` is for bools and integers, not {dtype.name}", node)
         if dtype is bool_ and fn in ("add", "mul"):
             return self.function("or" if fn == "add" else "and", args)
         if dtype is bool_ and fn in ("floordiv", "mod", "pow"):
@@ -427,7 +429,7 @@ def _is_tensor(value: Any) -> bool:
 
 def _kind(value: Any) -> str:
     if _is_tensor(value):
-        return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+        return f"{value.dtype.name}[{', '.join(map(str, value.shape))}]"
     return "None" if value is None else f"a {type(value).__name__}"
 
 

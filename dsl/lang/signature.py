@@ -28,7 +28,7 @@ def is_tensor(value: object) -> bool:
 def describe(value: Any) -> str:
     """What a value is, for a message: `f32[3, 4]`, `an int`."""
     if is_tensor(value):
-        return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+        return f"{value.dtype.name}[{', '.join(map(str, value.shape))}]"
     if value is None:
         return "None"
     name = type(value).__name__

@@ -57,7 +57,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(
             f"mat1 and mat2 shapes cannot be multiplied ({rows}x{input.shape[-1] if input.ndim else 1} and "
             f"{weight.shape[1]}x{weight.shape[0]})",
-            notes=[f"linear: the input is {input.dtype}{list(input.shape)}, but the weight {weight.dtype}"
+            notes=[f"linear: the input is {input.dtype.name}{list(input.shape)}, but the weight {weight.dtype.name}"
                    f"{list(weight.shape)} takes {weight.shape[-1]} features"],
         )  # fmt: skip
     y = matmul(input, permute(weight, 1, 0) if weight.ndim == 2 else weight)
