@@ -9,7 +9,7 @@ from tdsl.compiler import pipeline
 from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.kernel_text import canonical
 from tdsl.compiler.loops import Workspace
-from tdsl.compiler.lower.contraction import micro_kernel
+from tdsl.compiler.lower.microkernel import micro_kernel
 from tdsl.compiler.target import Target
 from tdsl.runtime import jit
 

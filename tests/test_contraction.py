@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -10,12 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tdsl.compiler import pipeline
 from tdsl.compiler.graph import Sym
 from tdsl.compiler.kernel import FUNCTIONS, Const, Expr, Kernel, SizeOf
 from tdsl.compiler.kernel_parse import parse
+from tdsl.compiler.loops import F32, SSA, Block, MemRef
+from tdsl.compiler.loops_builder import Builder
+from tdsl.compiler.loops_verify import verify
 from tdsl.compiler.lower.collapse import collapse
-from tdsl.compiler.lower.contraction import match, micro_kernel
+from tdsl.compiler.lower.contraction import match
+from tdsl.compiler.lower.microkernel import micro_kernel
+from tdsl.compiler.lower.packing import transpose
 from tdsl.compiler.source import InternalError
+from tdsl.compiler.target import AVX2, NEON, PLAIN, Target
 from tdsl.runtime import jit, threads
 from tdsl.runtime.kernels import KernelCache
 
@@ -119,6 +127,39 @@ def test_layouts(ta: bool, tb: bool, depth: int) -> None:
     near(run(k, a=a.T if ta else a, b=b.T if tb else b), a @ b)
 
 
+@pytest.mark.parametrize("m", [4, 6, 29, 64, 70, 130])
+@pytest.mark.parametrize("n", [8, 10, 16, 33, 96, 300])
+def test_forms(m: int, n: int) -> None:
+    """Packed, read where it lies with a packed edge, and along K: by layout and size, with a left-over of K."""
+    for depth, (ta, tb) in itertools.product((9, 150), itertools.product((False, True), repeat=2)):
+        a, b = normal(m, depth), normal(depth, n, seed=1)
+        sides = ("k, i" if ta else "i, k", "j, k" if tb else "k, j")
+        shapes = (f"{depth},{m}" if ta else f"{m},{depth}", f"{n},{depth}" if tb else f"{depth},{n}")
+        k = kernel(f"y[i, j] := sum[k] a[{sides[0]}] * b[{sides[1]}]", f"a: f32[{shapes[0]}], b: f32[{shapes[1]}]")
+        assert is_contraction(k)
+        near(run(k, a=a.T if ta else a, b=b.T if tb else b), a @ b)
+
+
+@pytest.mark.parametrize("size", [4, 8, 16])
+def test_a_block_is_transposed_in_registers(size: int) -> None:
+    b = Builder(Block())
+    memory = SSA(MemRef(F32), "m")
+    lanes = np.arange(size * size).reshape(size, size)
+    rows = [b.load(memory, b.constant(i), size) for i in range(size)]
+    known = dict(zip(rows, lanes, strict=True))
+    out = transpose(b, rows)
+    for op in b.block.ops:
+        if op.name == "vector.shuffle":
+            known[op.result] = np.concatenate([known[x] for x in op.operands])[list(op.attrs["lanes"])]
+    assert np.array_equal([known[x] for x in out], lanes.T)
+
+
+@pytest.mark.parametrize("target", [AVX2, NEON, PLAIN], ids=["avx2", "neon", "plain"])
+@pytest.mark.parametrize("name", ["tdsl_outer_f32_6x8", "tdsl_dot_f64_3x3", "tdsl_dot_f32_2x4"])
+def test_micro_kernels_of_other_targets_are_well_formed(name: str, target: Target) -> None:
+    verify(pipeline.improve_loops(micro_kernel(name, target), target))
+
+
 @pytest.mark.parametrize(
     ("body", "einsum", "a", "b"),
     [
@@ -185,7 +226,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(m: int, depth: int, n: int)
 
 
 def test_a_micro_kernel_is_made_from_its_name() -> None:
-    module = micro_kernel("tdsl_gemm_f32_14x32", HOST)
-    assert module.funcs[-1].name == "tdsl_gemm_f32_14x32"
+    module = micro_kernel("tdsl_outer_f32_14x32", HOST)
+    assert module.funcs[-1].name == "tdsl_outer_f32_14x32"
     with pytest.raises(InternalError, match="no micro-kernel"):
         micro_kernel("tdsl_gemm", HOST)
