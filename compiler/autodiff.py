@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tdsl.compiler.dtype import DType
-from tdsl.compiler.graph import DERIVED, ZERO, Graph, Value, apply, number, postorder
+from tdsl.compiler.graph import DERIVED, ZERO, Graph, Op, Signature, Type, Value, apply, number, postorder
 from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.kernel_grad import derive
 from tdsl.compiler.kernel_text import intern, rename
 from tdsl.compiler.ops.view import sum_to
 from tdsl.compiler.source import GradError, InternalError
+
+RULES = 20_000  # combinations of signature and wanted gradients whose rules are remembered
 
 
 class GraphBuilder:
@@ -36,6 +39,59 @@ class GraphBuilder:
 
 
 build = GraphBuilder()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One value a rule makes: `op` of earlier values by number, or a run-time number (op None, its value in `data`)."""
+
+    op: Op | None
+    args: tuple[int, ...]
+    signature: Signature | None
+    type: Type
+    data: bool | int | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A rule carried out once for one signature: values are numbered g, y, args..., and then the steps.
+
+    parts   the gradient of each arg, None: none.
+    saved   numbers of y and args that the gradients use: what the forward had to keep.
+    """
+
+    steps: tuple[Step, ...]
+    parts: tuple[int | None, ...]
+    saved: tuple[int, ...]
+
+
+_pulled: dict[tuple[Signature | None, Type, tuple[bool, ...]], Pulled] = {}
+
+
+def pulled(y: Value, g: Value, needs: tuple[bool, ...]) -> Pulled:
+    """What `pull_back` would build for values of these types, found by y's signature."""
+    key = (y.signature, g.type, needs)
+    found = _pulled.get(key)
+    if found is None:
+        if len(_pulled) > RULES:
+            _pulled.clear()
+        found = _pulled[key] = _trace(y, g, needs)
+    return found
+
+
+def _trace(y: Value, g: Value, needs: tuple[bool, ...]) -> Pulled:
+    """Apply the rule to stand-ins, and keep what the wanted gradients are made of."""
+    args = [Value(None, (), None, a.type, None, a.data if a.is_number else None) for a in y.args]
+    seed = Value(None, (), None, g.type)
+    result = Value(y.op, tuple(args), y.signature, y.type)
+    parts = pull_back(result, seed, needs)
+    given = [seed, result, *args]
+    order = [v for v in postorder([p for p in parts if p is not None], stop=set(given)) if v not in given]
+    place = {v: k for k, v in enumerate([*given, *order])}
+    steps = tuple(Step(v.op, tuple(place[a] for a in v.args), v.signature, v.type, v.data) for v in order)
+    used = {k for s in steps for k in s.args} | {place[p] for p in parts if p is not None}
+    saved = tuple(sorted(k for k in used if 1 <= k < len(given)))
+    return Pulled(steps, tuple(None if p is None else place[p] for p in parts), saved)
 
 
 def pull_back(y: Value, g: Value, needs: Sequence[bool], b: GraphBuilder | None = None) -> list[Value | None]:

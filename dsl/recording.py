@@ -6,9 +6,11 @@ program (`flush`).
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tdsl.compiler.ops  # noqa: F401  fills the op table
@@ -69,6 +71,9 @@ class Tape:
         self.root = False
 
 
+# The folders of our code: a frame outside them is the user's.
+_OURS = tuple(str(Path(module.__file__ or "").parent) + os.sep for module in (sys.modules["tdsl"], dispatch))
+
 _pending: list[weakref.ref[Any]] = []
 
 
@@ -96,7 +101,7 @@ def here(depth: int = 2) -> RawSpan:
     if span is not None:
         return span
     frame = sys._getframe(depth)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tdsl"):
+    while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
         frame = frame.f_back
     return _Place(frame.f_code, frame.f_lasti)
 

@@ -4,8 +4,8 @@ from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.loops import Module
 from tdsl.compiler.lower.collapse import collapse
 from tdsl.compiler.lower.contraction import match
-from tdsl.compiler.lower.product import lower_contraction
 from tdsl.compiler.lower.nest import lower_nest
+from tdsl.compiler.lower.product import lower_contraction
 from tdsl.compiler.target import Target
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tdsl.compiler.autodiff import GraphBuilder, pull_back
+from tdsl.compiler.autodiff import GraphBuilder, Pulled, pulled
 from tdsl.compiler.graph import Value, apply
 from tdsl.compiler.source import GradError, RuntimeError
 from tdsl.recording import Mode, Tape, release
@@ -83,24 +83,6 @@ def _order(roots: Sequence[Value]) -> list[Any]:
     return order
 
 
-def _saved_used(value: Value, g: Value, parts: Sequence[Value], first: int) -> list[Value]:
-    """What a rule's gradients use of what the forward saved: the value itself and its args."""
-    saved = (value, *value.args)
-    found: list[Value] = []
-    stack = list(parts)
-    seen: set[Value] = set()
-    while stack:
-        v = stack.pop()
-        if v in seen or v is g:
-            continue
-        seen.add(v)
-        if any(v is s for s in saved):
-            found.append(v)
-        elif v.serial > first:
-            stack.extend(v.args)
-    return found
-
-
 class _Run:
     """One backward."""
 
@@ -172,19 +154,27 @@ class _Run:
     def _pull(self, value: Value, tape: Tape, g: Value) -> None:
         if tape.freed == "used" or value.op is None:
             raise RuntimeError(_SECOND, value.span, code="E0605")
-        needs = [a.tape is not None for a in value.args]
-        first = g.serial if g.serial > value.serial else value.serial
-        parts = pull_back(value, g, needs, self.builder)
-        used = _saved_used(value, g, [p for p in parts if p is not None], first)
-        for saved in used:
-            check_version(saved, value.op.name)
-        for arg, part in zip(value.args, parts, strict=True):
+        rule = pulled(value, g, tuple([a.tape is not None for a in value.args]))
+        made = self._made(rule, [g, value, *value.args])
+        for k in rule.saved:
+            check_version(made[k], value.op.name)
+        for arg, part in zip(value.args, rule.parts, strict=True):
             if part is not None and arg.tape is not None:
-                self.add(arg, part)
+                self.add(arg, made[part])
         if not self.retain:
-            tape.freed = "used" if used else "clean"
+            tape.freed = "used" if rule.saved else "clean"
             if value.data is not None:
                 release(value)
+
+    def _made(self, rule: Pulled, values: list[Value]) -> list[Value]:
+        """The rule's steps as recorded values, after those given."""
+        for step in rule.steps:
+            value = Value(step.op, tuple([values[k] for k in step.args]), step.signature, step.type, None, step.data)
+            if self.create and value.type.dtype.is_float and any(a.tape is not None for a in value.args):
+                value.tape = Tape()
+            values.append(value)
+        Mode.recorded += len(rule.steps)
+        return values
 
     def _function(self, node: Any) -> None:
         grads = self.outputs.pop(node, None)
@@ -362,8 +352,10 @@ def node_name(value: Value) -> str:
     tape = value.tape
     if tape is not None and tape.function is not None:
         return str(tape.function.name)
+    if tape is not None and tape.name:
+        return str(tape.name)
     if value.op is None:
-        return (tape.name if tape is not None and tape.name else "AccumulateGrad") or ""
+        return "AccumulateGrad"
     name = value.op.name
     return _NAMES.get(name, "".join(p.capitalize() for p in name.split("_"))) + "Backward0"
 

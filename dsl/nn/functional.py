@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from tdsl import elementwise as ew
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
@@ -15,6 +17,7 @@ from tdsl.compiler.source import IndexError, RuntimeError, ShapeError, ValueErro
 from tdsl.elementwise import constant, relu, sigmoid, where
 from tdsl.elementwise import gelu as gelu
 from tdsl.elementwise import tanh as tanh
+from tdsl.nn import fused
 from tdsl.random import rand
 from tdsl.recording import record
 from tdsl.reductions import log_softmax as _log_softmax
@@ -52,6 +55,9 @@ def softplus(input: Tensor) -> Tensor:
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x w^T + b over the last dimension."""
+    one = fused.linear(input, weight, bias)
+    if one is not None:
+        return one
     if input.shape[-1:] != weight.shape[-1:]:
         rows = input.numel() // max(1, input.shape[-1]) if input.ndim else 1
         raise ShapeError(
@@ -240,6 +246,14 @@ def _has(t: Tensor, ignore_index: int) -> bool:
     return bool((value.data.view(value.shape) == ignore_index).any())
 
 
+def _all_classes(t: Tensor, x: Tensor, ignore_index: int) -> bool:
+    """Whether every target is known, one of the classes, and none is ignored."""
+    data = t.value.data
+    if data is None or t.numel() == 0 or 0 <= ignore_index < x.shape[1]:
+        return False
+    return int(data.array.view(np.uint64).max()) < x.shape[1]  # a negative one is a large one
+
+
 def _safe(t: Tensor, ignore_index: int) -> Tensor:
     return where(t == ignore_index, 0, t)  # type: ignore[no-any-return]
 
@@ -282,6 +296,8 @@ def cross_entropy(
         return loss.sum() / (input.numel() // input.shape[d]) if reduction == "mean" else _averaged(loss, reduction)  # type: ignore[no-any-return]
     x, t = _rows(input, target)
     lse = logsumexp(x, 1)
+    if weight is None and not label_smoothing and reduction in ("mean", "sum") and _all_classes(t, x, ignore_index):
+        return fused.picked_loss(x, lse, t, reduction)
     plain = weight is None and not _has(t, ignore_index)
     if plain and not label_smoothing:
         return _averaged((lse - _pick(x, t)).reshape(tuple(target.shape)), reduction)

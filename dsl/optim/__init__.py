@@ -1,8 +1,13 @@
 """Optimizers under PyTorch's names."""
 
 from tdsl.optim import lr_scheduler
-from tdsl.optim.adam import Adam, AdamW
+from tdsl.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from tdsl.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
+from tdsl.optim.lbfgs import LBFGS
 from tdsl.optim.optimizer import Optimizer
-from tdsl.optim.sgd import SGD
+from tdsl.optim.sgd import ASGD, SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
+__all__ = [
+    "ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "NAdam", "Optimizer", "RAdam", "RMSprop",
+    "Rprop", "SGD", "lr_scheduler",
+]  # fmt: skip
