@@ -264,6 +264,8 @@ def _filled(source: Tensor | Number, like: Tensor) -> Value:
     if not isinstance(source, Tensor) and not like.dtype.is_float and like.dtype is not dt.bool_:
         source = int(source)
     value = value_of(source, like.dtype) if isinstance(source, Tensor) else number(source, like.dtype)
+    if isinstance(source, Tensor) and value is source.value and value.shape == tuple(like.shape):
+        return record("reshape", value, shape=value.shape)  # a copy: each tensor has values of its own
     return value if value.shape == tuple(like.shape) else record("expand", value, shape=tuple(like.shape))
 
 

@@ -67,9 +67,8 @@ def test_steps(name: str, options: dict[str, Any]) -> None:
     assert repr(ours) == repr(theirs)
     mine, peers = ours.state_dict(), theirs.state_dict()
     assert mine["param_groups"] == peers["param_groups"]
-    assert {k: set(v) for k, v in mine["state"].items()} == {
-        k: set(v) - {"max_exp_avg_sqs"} for k, v in peers["state"].items()
-    }
+    if name != "LBFGS":
+        assert {k: set(v) for k, v in mine["state"].items()} == {k: set(v) for k, v in peers["state"].items()}
 
 
 @pytest.mark.parametrize("name", ["Adam", "SGD", "RMSprop", "NAdam"])

@@ -232,7 +232,7 @@ class Optimizer:
         """The state and the groups, with parameters by number."""
         order = {id(p): k for k, p in enumerate(p for g in self.param_groups for p in g["params"])}
         groups = [{**g, "params": [order[id(p)] for p in g["params"]]} for g in self.param_groups]
-        return {"state": {order[id(p)]: dict(s) for p, s in self.state.items()}, "param_groups": groups}
+        return {"state": {order[id(p)]: dict(s) for p, s in self.state.items() if s}, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a `state_dict`: checked as a whole first, then copied."""
