@@ -3,7 +3,7 @@
 graph     what was recorded, as SSA           (`after`: a graph pass)
 grad      the same with all graph passes: forward and backward, as they are compiled
 kernels   index notation, one statement a line
-loops     MLIR                                (`after`: "lower" or a loop pass)
+loops     MLIR, as lowered and shared out      (`after`: "lower", a loop pass, or "all")
 llvm      LLVM IR
 asm       assembly of this machine
 """
@@ -20,6 +20,7 @@ from tdsl.compiler.program import KernelStep, Program
 from tdsl.compiler.source import ValueError
 from tdsl.runtime import dispatch, jit
 
+LOOPS_SHOWN = "parallel"  # what a person reads, and other tools' MLIR accepts; vectors and expanded maths come after
 STAGES = ("graph", "grad", "kernels", "loops", "llvm", "asm")
 
 
@@ -50,9 +51,10 @@ def _step_text(step: object, stage: str, after: str | None) -> str:
     if stage == "kernels":
         return kernel_text.show(step.kernel, dict(step.hints))
     target = jit.host_target()
-    module = pipeline.lower(step.kernel, target, after)
     if stage == "loops":
-        return loops_text.show(module)
+        upto = LOOPS_SHOWN if after is None else None if after == "all" else after
+        return loops_text.show(pipeline.lower(step.kernel, target, upto))
+    module = pipeline.lower(step.kernel, target)
     ir = pipeline.emit(module, target)
     return ir if stage == "llvm" else jit.assembly(ir, target)
 

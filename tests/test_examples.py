@@ -44,3 +44,21 @@ def test_printed_kernels_are_the_language() -> None:
     assert len(lines) > 20
     for line in lines:
         tdsl.index(line)
+
+
+def test_printed_loops_are_mlir() -> None:
+    """What `ir --stage loops` prints of the digits network passes xdsl's parser and verifier."""
+    pytest.importorskip("xdsl")
+    from xdsl.context import Context
+    from xdsl.dialects import get_all_dialects
+    from xdsl.parser import Parser
+
+    text = run("-m", "tdsl", "ir", "--stage", "loops", str(EXAMPLES / "digits_mlp.tdsl"))
+    context = Context(allow_unregistered=True)
+    for name, dialect in get_all_dialects().items():
+        context.register_dialect(name, dialect)
+    module = Parser(context, text).parse_module()
+    module.verify()
+    assert sum(op.name == "func.func" for op in module.walk()) > 20
+    unknown = {op.op_name.data for op in module.walk() if op.name == "builtin.unregistered"}  # type: ignore[attr-defined]
+    assert all(op.startswith("tdsl.") for op in unknown), unknown
