@@ -14,7 +14,7 @@ from tdsl.compiler import loops, pipeline
 from tdsl.compiler.graph import Size, Sym
 from tdsl.compiler.kernel import FUNCTIONS, Call, Const, Expr, Kernel, SizeOf
 from tdsl.compiler.kernel_parse import parse
-from tdsl.compiler.lower.contraction import micro_kernel
+from tdsl.compiler.lower.microkernel import micro_kernel
 from tdsl.compiler.target import AVX2, PLAIN, Target
 from tdsl.runtime import jit
 
