@@ -98,8 +98,11 @@ class _Run:
             raise _outside([int(ix[first]) for ix in index], s.target, target.shape)
         keep = keep & inside
         places = tuple(ix[keep] for ix in index)
-        ufunc = {"+=": np.add, "max=": np.maximum, "min=": np.minimum}[s.op]
-        ufunc.at(target, places, value[keep])
+        if s.op == "=":
+            target[places] = value[keep]
+        else:
+            ufunc = {"+=": np.add, "*=": np.multiply, "max=": np.maximum, "min=": np.minimum}[s.op]
+            ufunc.at(target, places, value[keep])
         return target
 
     # ---- expressions; `live` marks the points at which a value is wanted (None: all)

@@ -3,7 +3,7 @@
     kernel     := "kernel" name "(" param, ... ")" "->" "(" name, ... ")" ":" statement+
     param      := name ":" type | name ":" "number" dtype       a number is a run-time scalar argument
     statement  := name "[" binder, ... "]" ":=" expr            a definition: every element written once
-                | "scatter" "[" binder, ... ["if" expr] "]" ":" name "[" expr, ... "]" op expr    op: += max= min=
+                | "scatter" "[" binder, ... ["if" expr] "]" ":" name "[" expr, ... "]" op expr    op: = += *= max= min=
     binder     := axis ["in" size ":" size] | "_"               left of := the lower bound is 0
     expr       := number | axis | size | name | name "[" expr, ... ["else" expr] "]"
                 | function "(" expr, ... ")" | infix | expr ".to(" dtype ")" | expr "if" expr "else" expr
@@ -130,7 +130,7 @@ class Scatter:
     target: str
     binders: tuple[Binder, ...]
     index: tuple[Expr, ...]
-    op: str  # "+=", "max=", "min="
+    op: str  # "=", "+=", "*=", "max=", "min="
     expr: Expr
     guard: Expr | None = None
     checked: bool = True

@@ -216,7 +216,7 @@ class _Derivation:
 
     def _scattered(self, s: Scatter) -> None:
         if s.op != "+=":
-            raise InternalError("the gradient of a max or min scatter")
+            raise InternalError(f"the gradient of a scatter with {s.op}")
         g = Read("g", s.index, s.expr.dtype, checked=s.checked)
         self._push(s.expr, g, s.binders, () if s.guard is None else (s.guard,), None)
 

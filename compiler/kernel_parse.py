@@ -226,7 +226,7 @@ class _Line:
             if self.next != "]":
                 self.take(",")
         op = self.take()
-        if op in ("max", "min"):
+        if op in ("max", "min", "*"):
             op += self.take("=")
         expr = _settled(self.expr(COND), self.dtypes.get(target, f32))
         checked = not self.maybe("unchecked")

@@ -19,6 +19,7 @@ from math import nan as nan
 from math import pi as pi
 from typing import Any
 
+from tdsl.arrangements import *
 from tdsl.autograd.modes import enable_grad as enable_grad
 from tdsl.autograd.modes import is_grad_enabled as is_grad_enabled
 from tdsl.autograd.modes import no_grad as no_grad
@@ -42,6 +43,7 @@ from tdsl.compiler.source import IRError as IRError
 from tdsl.compiler.source import ShapeError as ShapeError
 from tdsl.compiler.source import SyntaxError as SyntaxError
 from tdsl.compiler.source import TdslError as TdslError
+from tdsl.copies import *
 from tdsl.creation import *
 from tdsl.einsum import *
 from tdsl.elementwise import *
@@ -52,6 +54,7 @@ from tdsl.random import *
 from tdsl.reductions import *
 from tdsl.runtime.threads import get_num_threads as get_num_threads
 from tdsl.runtime.threads import set_num_threads as set_num_threads
+from tdsl.scattering import *
 from tdsl.shapes import *
 from tdsl.sorting import *
 from tdsl.tensor import Device as Device

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import log as _log
 from math import prod as _product
 from typing import Any
@@ -14,19 +13,15 @@ from tdsl import reductions, shapes
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import RuntimeError
 from tdsl.elementwise import constant, floating, where
-from tdsl.recording import record
-from tdsl.tensor import Number, Tensor, op, wrap_dim
+from tdsl.tensor import Number, Tensor
 
 __all__ = [
     "acos", "addcdiv", "addcmul", "addmm", "aminmax", "asin", "atan", "baddbmm", "bitwise_left_shift",
-    "bitwise_right_shift", "can_cast", "cosh", "count_nonzero", "diag", "dist", "exp2", "finfo", "fliplr", "flipud",
-    "fmax",
-    "fmin", "frac", "heaviside", "hstack", "hypot", "iinfo", "is_floating_point", "is_tensor", "kron", "lerp",
+    "bitwise_right_shift", "can_cast", "cosh", "count_nonzero", "dist", "exp2", "finfo", "fmax",
+    "fmin", "frac", "heaviside", "hypot", "iinfo", "is_floating_point", "is_tensor", "kron", "lerp",
     "log10", "log2",
     "logaddexp",
-    "meshgrid", "nan_to_num", "nanmean", "nansum", "numel", "ravel", "repeat_interleave", "reshape_as", "roll",
-    "rot90", "rsub", "sinh", "std_mean", "tensor_split", "trace", "unfold", "var_mean", "view_as", "vstack",
-]  # fmt: skip
+    "nan_to_num", "nanmean", "nansum", "numel", "rsub", "sinh", "std_mean", "trace", "var_mean", ]  # fmt: skip
 
 # ---- elementwise
 
@@ -210,130 +205,10 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 # ---- arrangements
 
 
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The diagonal of a matrix, or the matrix of a diagonal."""
-    if input.ndim == 2:
-        return shapes.diagonal(input, diagonal).clone()  # type: ignore[no-any-return]
-    if input.ndim != 1:
-        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
-    low, right = max(-diagonal, 0), max(diagonal, 0)
-    n = input.shape[0] + low + right
-    rows = Tensor(record("iota", length=n)).unsqueeze(1)
-    columns = Tensor(record("iota", length=n)).unsqueeze(0)
-    padded = shapes.pad_constant(input, (right,), (low,)) if low or right else input
-    return where(ew.eq(columns - rows, diagonal), padded, 0)  # type: ignore[no-any-return]
-
-
 def trace(input: Tensor) -> Tensor:
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
     return reductions.sum(shapes.diagonal(input))
-
-
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """Elements moved along dims; what leaves at one end comes in at the other."""
-    if dims is None:
-        return roll(input.reshape(-1), shifts, 0).reshape(tuple(input.shape))  # type: ignore[no-any-return]
-    x = input
-    moves = [shifts] if isinstance(shifts, int) else shifts
-    along = [dims] if isinstance(dims, int) else dims
-    if len(moves) != len(along):
-        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(along)}")
-    for shift, dim in zip(moves, along, strict=True):
-        d = wrap_dim(dim, x.ndim)
-        n = x.shape[d]
-        k = -shift % n if n else 0
-        x = shapes.cat([shapes.narrow(x, d, k, n - k), shapes.narrow(x, d, 0, k)], d) if k else x
-    return x.clone() if x is input else x  # type: ignore[no-any-return]
-
-
-def fliplr(input: Tensor) -> Tensor:
-    return shapes.flip(input, 1)
-
-
-def flipud(input: Tensor) -> Tensor:
-    return shapes.flip(input, 0)
-
-
-def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    a, b = dims
-    turns = k % 4
-    if turns == 0:
-        return input.clone()  # type: ignore[no-any-return]
-    if turns == 2:
-        return shapes.flip(input, a, b)
-    x = shapes.transpose(input, a, b)
-    return shapes.flip(x, a if turns == 1 else b)
-
-
-def repeat_interleave(input: Tensor, repeats: Any, dim: int | None = None) -> Tensor:
-    """Each element repeated where it stands."""
-    if dim is None:
-        return repeat_interleave(input.reshape(-1), repeats, 0)
-    d = wrap_dim(dim, input.ndim)
-    n = input.shape[d]
-    if isinstance(repeats, int):
-        x = shapes.unsqueeze(input, d + 1)
-        x = shapes.expand(x, (*x.shape[: d + 1], repeats, *x.shape[d + 2 :]))
-        return shapes.reshape(x, (*input.shape[:d], n * repeats, *input.shape[d + 1 :]))
-    places = [k for k, times in enumerate(repeats.tolist()) for _ in range(times)]
-    return op("take", input, input.new_tensor(places, dtype=dt.i64), dim=d)
-
-
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    xs = list(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], Tensor) else list(tensors)
-    if indexing == "xy" and len(xs) > 1:
-        swapped = meshgrid(xs[1], xs[0], *xs[2:])
-        grids = [shapes.transpose(g, 0, 1) for g in swapped]
-        return (grids[1], grids[0], *grids[2:])
-    shape = tuple(x.numel() for x in xs)
-    return tuple(
-        shapes.expand(x.reshape([n if q == k else 1 for q, n in enumerate(shape)]), shape) for k, x in enumerate(xs)
-    )
-
-
-def hstack(tensors: Sequence[Tensor]) -> Tensor:
-    xs = [x.reshape(1) if x.ndim == 0 else x for x in tensors]
-    return shapes.cat(xs, 0 if xs[0].ndim == 1 else 1)
-
-
-def vstack(tensors: Sequence[Tensor]) -> Tensor:
-    return shapes.cat([x.reshape(1, -1) if x.ndim < 2 else x for x in tensors], 0)
-
-
-def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    d = wrap_dim(dim, input.ndim)
-    n = input.shape[d]
-    if isinstance(indices_or_sections, int):
-        k = indices_or_sections
-        ends = [(i + 1) * (n // k) + min(i + 1, n % k) for i in range(k)]
-    else:
-        ends = [min(int(i), n) for i in indices_or_sections] + [n]
-    starts = [0, *ends[:-1]]
-    return tuple(shapes.slice_dim(input, d, a, max(a, b)) for a, b in zip(starts, ends, strict=True))
-
-
-def view_as(input: Tensor, other: Tensor) -> Tensor:
-    return shapes.view(input, tuple(other.shape))
-
-
-def reshape_as(input: Tensor, other: Tensor) -> Tensor:
-    return shapes.reshape(input, tuple(other.shape))
-
-
-def ravel(input: Tensor) -> Tensor:
-    return shapes.reshape(input, -1)
-
-
-def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """Windows of `size` along a dimension, the window's elements last (a copy)."""
-    d = wrap_dim(dimension, input.ndim)
-    n = input.shape[d] if input.ndim else 1
-    if size > n:
-        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
-    first = Tensor(record("iota", length=(n - size) // step + 1)) * step
-    places = first.unsqueeze(1) + Tensor(record("iota", length=size)).unsqueeze(0)
-    return shapes.movedim(op("take", input, places, dim=d), d + 1, -1)
 
 
 # ---- products

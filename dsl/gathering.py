@@ -1,4 +1,4 @@
-"""Elements read and written at positions that other tensors give, under PyTorch's names."""
+"""Elements read at positions that other tensors give, and the positions of elements, under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -7,146 +7,158 @@ from typing import Any
 
 import numpy as np
 
-from tdsl import indexing
+from tdsl.broadcasting import expand
 from tdsl.compiler import dtype as dt
-from tdsl.compiler.graph import number
-from tdsl.compiler.source import IndexError, RuntimeError
-from tdsl.elementwise import as_operand, made, where
-from tdsl.recording import record
-from tdsl.tensor import Tensor, contiguous_strides, from_array, op, wrap_dim
+from tdsl.compiler.ops.elementwise import broadcast
+from tdsl.compiler.source import IndexError, RuntimeError, TypeError, ValueError
+from tdsl.elementwise import where
+from tdsl.tensor import Size, Tensor, from_array, op, type_name, wrap_dim
+from tdsl.views import dims_of, flatten, reshape
 
 __all__ = [
-    "argwhere", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_select", "masked_fill",
-    "masked_scatter", "masked_select", "nonzero", "scatter", "scatter_add", "take", "take_along_dim",
+    "argwhere", "gather", "index_select", "masked_select", "nonzero", "nonzero_static", "take", "take_along_dim",
+    "unravel_index",
 ]  # fmt: skip
+
+# ---- positions
+
+
+def _found(input: Tensor) -> np.ndarray[Any, Any]:
+    """Positions of what is not 0, as rows; their number depends on the data, so it is known at once."""
+    array = input.array()
+    if array.ndim == 0:
+        return np.zeros((int(bool(array)), 0), np.int64)
+    return np.stack(np.nonzero(array), 1)
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """Positions of what is not 0; its size depends on the data, so it is known at once."""
-    array = input.array()
-    found = np.nonzero(array) if array.ndim else ()
+    """Positions of what is not 0, as rows; with `as_tuple`, as one vector for each dimension.
+
+    >>> import tdsl
+    >>> tdsl.nonzero(tdsl.tensor([0, 3, 0, 5]))
+    tensor([[1],
+            [3]])
+    """
     if as_tuple:
-        return tuple(from_array(f) for f in (found or np.nonzero(array.reshape(1))))
-    return from_array(np.stack(found, 1) if found else np.zeros((int(bool(array)), 0), np.int64))
+        return tuple(from_array(f) for f in np.nonzero(np.atleast_1d(input.array())))
+    return from_array(_found(input))
+
+
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The first `size` positions of what is not 0, as rows; rows of `fill_value` when there are fewer."""
+    if size < 0:
+        raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
+    found = _found(input)[:size]
+    return from_array(np.pad(found, ((0, size - len(found)), (0, 0)), constant_values=fill_value))
 
 
 def argwhere(input: Tensor) -> Tensor:
-    return nonzero(input)  # type: ignore[no-any-return]
+    """Positions of what is not 0, as rows."""
+    return from_array(_found(input))
+
+
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """Positions in a flattened tensor of this shape as positions in each of its dimensions."""
+    if indices.dtype.category != dt.INT:
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype!r}")
+    if not hasattr(shape, "__index__") and not isinstance(shape, Sequence | Size):
+        raise TypeError(f"expected 'shape' to be int or sequence of ints, but got {type(shape).__name__}")
+    sizes = tuple(dims_of(shape))
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    parts, step = [], 1
+    for n in reversed(sizes):
+        parts.append(indices // step % n)
+        step *= n
+    return tuple(reversed(parts))
+
+
+# ---- reads
+
+
+def positions(name: str, index: Tensor) -> Tensor:
+    """An index of gather or scatter as i64."""
+    if index.dtype not in (dt.i64, dt.i32) and index.numel():
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
+    return index.to(dt.i64)  # type: ignore[no-any-return]
+
+
+def lifted(x: Tensor) -> Tensor:
+    """A tensor of no dimensions as a vector of one element."""
+    return x if x.ndim else reshape(x, 1)
 
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    """result[i, j] = input[index[i, j], j] for dim 0, and so on."""
-    return op("gather", input, index, dim=wrap_dim(dim, input.ndim))
+    """result[i, j] = input[index[i, j], j] for dim 0, and so on; the result has the index's shape."""
+    d = wrap_dim(dim, input.ndim)
+    place = lifted(positions("gather", index))
+    if place.numel() == 0:
+        return op("take", flatten(input), index.to(dt.i64), dim=0)
+    x = lifted(input)
+    if x.ndim != place.ndim:
+        raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
+    for k, (n, m) in enumerate(zip(x.shape, place.shape, strict=True)):
+        if k != d and m > n:
+            raise RuntimeError(
+                f"Size does not match at dimension {k} expected index {list(index.shape)} to be no larger than self "
+                f"{list(input.shape)} apart from dimension {d}"
+            )
+    return reshape(op("gather", x, place, dim=d), tuple(index.shape))
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """gather, with the other dimensions broadcast; of all elements in order without a dim."""
+    if input.ndim != indices.ndim and dim is not None:
+        raise RuntimeError(
+            "tdsl.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
+        )
+    if indices.dtype not in (dt.i64, dt.i32):
+        raise RuntimeError(f"tdsl.take_along_dim(): dtype of indices should be Long but got {type_name(indices.dtype)}")
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        return gather(flatten(input), 0, _around(flatten(indices), input.numel()))
     d = wrap_dim(dim, input.ndim)
-    shape = np.broadcast_shapes(
-        tuple(1 if k == d else n for k, n in enumerate(input.shape)),
-        tuple(1 if k == d else n for k, n in enumerate(indices.shape)),
-    )
-    wide = indices.expand(*shape[:d], indices.shape[d], *shape[d + 1 :])
-    return gather(input.expand(*shape[:d], input.shape[d], *shape[d + 1 :]), d, wide)
+    n, m = (input.shape[d], indices.shape[d]) if input.ndim else (1, 1)
+    rest = broadcast([tuple(1 if k == d else s for k, s in enumerate(x.shape)) for x in (input, indices)])
+    wide = expand(indices, (*rest[:d], m, *rest[d + 1 :]) if input.ndim else ())
+    return gather(expand(input, (*rest[:d], n, *rest[d + 1 :]) if input.ndim else ()), d, _around(wide, n))
+
+
+def _around(index: Tensor, n: int) -> Tensor:
+    """Positions counted from the end, and beyond it, as positions inside."""
+    return index % n if n else index
 
 
 def take(input: Tensor, index: Tensor) -> Tensor:
-    """Elements at positions of the flattened input."""
-    return op("take", input.reshape(-1), index.to(dt.i64), dim=0)
+    """Elements at positions of the flattened input; the result has the index's shape."""
+    if index.dtype is not dt.i64:
+        raise RuntimeError(f"take(): Expected a long tensor for index, but got {type_name(index.dtype)}")
+    if input.numel() == 0 and index.numel():
+        raise IndexError("take(): tried to take from an empty tensor")
+    return op("take", flatten(input), index, dim=0)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The slices of a dimension at positions that a vector gives."""
     if index.ndim > 1:
         raise IndexError("index_select(): Index is supposed to be a vector")
-    return op("take", input, index.reshape(-1).to(dt.i64), dim=wrap_dim(dim, input.ndim))
-
-
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """input with src[i, j] added at [index[i, j], j] for dim 0, and so on."""
-    return op("scatter_add", input, index, src, dim=wrap_dim(dim, input.ndim))
-
-
-def scatter(
-    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Any = None
-) -> Tensor:
-    """input with src written at [index[i, j], j] for dim 0, and so on; the last write to a place wins."""
+    if index.dtype not in (dt.i64, dt.i32):
+        raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
     d = wrap_dim(dim, input.ndim)
-    source = as_operand(value if src is None else src)
-    if reduce is not None:
-        raise RuntimeError(
-            "scatter(reduce=...) is not supported: use scatter_add", hint="x.scatter_add(dim, index, src)"
-        )
-    n = input.shape[d]
-    positions = index.array()
-    bad = (positions < 0) | (positions >= n)
-    if bad.any():
-        raise RuntimeError(f"index {positions[bad][0]} is out of bounds for dimension {d} with size {n}")
-    place = index * contiguous_strides(input.shape)[d]
-    for q, (length, stride) in enumerate(zip(index.shape, contiguous_strides(input.shape), strict=True)):
-        if q != d:
-            along = Tensor(record("iota", length=length)) * stride
-            place = place + along.reshape([length if k == q else 1 for k in range(index.ndim)])
-    if isinstance(source, Tensor):
-        if source.dtype is not input.dtype:
-            raise RuntimeError("scatter(): Expected self.dtype to be equal to src.dtype")
-        part = source[tuple(slice(0, length) for length in index.shape)].reshape(-1).value
-    else:
-        part = record("expand", number(source, input.dtype), shape=(index.numel(),))
-    flat = made(record("put", input.reshape(-1).value, place.reshape(-1).value, part), input)
-    return flat.reshape(tuple(input.shape))  # type: ignore[no-any-return]
+    if input.ndim == 0 and index.numel() != 1:
+        raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
+    taken = op("take", lifted(input), from_start(reshape(index, -1).to(dt.i64), lifted(input).shape[d]), dim=d)
+    return taken if input.ndim else reshape(taken, ())
 
 
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
-    d = wrap_dim(dim, input.ndim)
-    count = source.shape[d] if source.ndim > d else source.numel()
-    if index.numel() != count:
-        raise RuntimeError(
-            f"index_add_(): Number of indices ({index.numel()}) should be equal to source.size(dim): ({count}), for "
-            "dim: "
-            f"{d}"
-        )
-    source = source if alpha == 1 else source * alpha
-    return op("take_add", input, index.to(dt.i64), source, dim=wrap_dim(dim, input.ndim))
-
-
-def _written(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    copy = input.clone()
-    copy[(slice(None),) * wrap_dim(dim, input.ndim) + (index.reshape(-1),)] = value
-    return copy  # type: ignore[no-any-return]
-
-
-def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    return _written(input, dim, index, value)
-
-
-def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    return _written(input, dim, index, source)
-
-
-def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
-    """A copy with values written at positions, one index tensor a dimension."""
-    copy: Tensor = input.clone()
-    return indexing.index_put_(copy, indices, values, accumulate)
-
-
-def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """input with `value` where the mask holds."""
-    if mask.dtype is not dt.bool_:
-        raise RuntimeError(f"masked_fill only supports boolean masks, but got mask with dtype {mask.dtype!r}")
-    return where(mask, as_operand(value), input).to(input.dtype)  # type: ignore[no-any-return]
+def from_start(index: Tensor, n: int) -> Tensor:
+    """Positions for an op that counts negative ones from the end, where they are to be refused instead."""
+    return where(index < 0, index - n, index)  # type: ignore[no-any-return]
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """The elements where the mask holds, in order."""
-    shape = np.broadcast_shapes(tuple(input.shape), tuple(mask.shape))
-    return input.expand(shape)[mask.expand(shape)]  # type: ignore[no-any-return]
-
-
-def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    """input with the first elements of source where the mask holds, in order."""
-    copy = input.clone()
-    wide = mask.expand(tuple(input.shape))
-    copy[wide] = source.reshape(-1)[: int(wide.sum())]
-    return copy  # type: ignore[no-any-return]
+    """The elements where the mask holds, in order; both are broadcast."""
+    if mask.dtype is not dt.bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = broadcast([tuple(input.shape), tuple(mask.shape)])
+    return lifted(expand(input, shape))[lifted(expand(mask, shape))]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import builtins
 import warnings
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 
+from tdsl.broadcasting import expand
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.graph import Value, number
-from tdsl.compiler.source import IndexError, RuntimeError, ValueError
-from tdsl.elementwise import as_operand, made, value_of, where
+from tdsl.compiler.ops.elementwise import broadcast
+from tdsl.compiler.source import IndexError, RuntimeError, ShapeError, TypeError, ValueError
+from tdsl.elementwise import as_operand, value_of, where, wrap
+from tdsl.parts import slice_dim
 from tdsl.recording import known, record
-from tdsl.shapes import expand, permute, reshape, slice_dim, squeeze, unsqueeze
 from tdsl.tensor import Number, Tensor, from_array, op, type_name
+from tdsl.views import reshape, squeeze, unsqueeze
 
 
 def _items(key: Any) -> list[Any]:
@@ -167,42 +168,22 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     if len(left) == 1:
         d, index = left[0]
         return op("take", view, index, dim=d)
-    flat, place, shape, front = _joined(view, left)
-    taken = op("take", flat, place, dim=0)
-    return _restore(taken, len(shape), front)
+    indices, attrs = _joined(left)
+    return op("pick", view, *indices, **attrs)
 
 
-def _joined(x: Tensor, left: list[tuple[int, Tensor]]) -> tuple[Tensor, Tensor, tuple[int, ...], int]:
-    """x with the indexed dimensions in front as one, positions in it, their shape, and where they go back to."""
-    dims = [d for d, _ in left]
-    arrays = [np.array(i.array()) for _, i in left]
+def _joined(left: list[tuple[int, Tensor]]) -> tuple[list[Tensor], dict[str, Any]]:
+    """The indices, and the attrs of `pick`: their common shape stands where adjacent ones stood, else in front."""
+    dims = tuple(d for d, _ in left)
     try:
-        arrays = list(np.broadcast_arrays(*arrays))
-    except builtins.ValueError:
-        shapes = ", ".join(str(list(a.shape)) for a in arrays)
+        broadcast([tuple(i.shape) for _, i in left])
+    except ShapeError:
+        shapes = ", ".join(str(list(i.shape)) for _, i in left)
         raise IndexError(
             f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
         ) from None
-    place = np.zeros(arrays[0].shape, np.int64)
-    for d, a in zip(dims, arrays, strict=True):
-        n = x.shape[d]
-        bad = (a < -n) | (a >= n)
-        if bad.any():
-            raise IndexError(f"index {a[bad][0]} is out of bounds for dimension {d} with size {n}")
-        place = place * n + np.where(a < 0, a + n, a)
-    rest = [d for d in range(x.ndim) if d not in dims]
-    adjacent = dims == list(range(dims[0], dims[0] + len(dims)))
-    moved = permute(x, [*dims, *rest]) if dims != list(range(len(dims))) else x
-    flat = reshape(moved, (prod(x.shape[d] for d in dims), *[x.shape[d] for d in rest]))
-    return flat, from_array(place), place.shape, dims[0] if adjacent else 0
-
-
-def _restore(x: Tensor, count: int, front: int) -> Tensor:
-    """The indexed dimensions from the front to where adjacent indices stood."""
-    if front == 0:
-        return x
-    order = [*range(count, count + front), *range(count), *range(count + front, x.ndim)]
-    return made(record("permute", x.value, dims=tuple(order)), x)
+    adjacent = dims == tuple(range(dims[0], dims[0] + len(dims)))
+    return [i for _, i in left], {"dims": dims, "front": dims[0] if adjacent else 0}
 
 
 # ---- assignment
@@ -259,53 +240,58 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(reversed(shape), reversed(to), strict=False))
 
 
+def filled(value: Number, dtype: dt.DType) -> Value:
+    """A Python number as a 0-d value of this dtype, its fraction dropped for integers."""
+    if dtype.category == dt.INT:
+        return number(wrap(int(value), dtype), dtype)
+    return number(value != 0 if dtype is dt.bool_ else value, dtype)
+
+
 def _filled(source: Tensor | Number, like: Tensor) -> Value:
     """The source as like's dtype and shape."""
-    if not isinstance(source, Tensor) and not like.dtype.is_float and like.dtype is not dt.bool_:
-        source = int(source)
-    value = value_of(source, like.dtype) if isinstance(source, Tensor) else number(source, like.dtype)
+    value = value_of(source, like.dtype) if isinstance(source, Tensor) else filled(source, like.dtype)
     if isinstance(source, Tensor) and value is source.value and value.shape == tuple(like.shape):
         return record("reshape", value, shape=value.shape)  # a copy: each tensor has values of its own
     return value if value.shape == tuple(like.shape) else record("expand", value, shape=tuple(like.shape))
 
 
 def _put(x: Tensor, view: Tensor, left: list[tuple[int, Tensor]], value: Any, accumulate: bool = False) -> None:
-    """Write at positions: through a flat copy, the last write to a position wins."""
+    """Write, or add, at positions; of several writes to one position the last wins."""
     x.check_writable()
-    flat, place, shape, front = _joined(view, left)
-    rest = tuple(flat.shape[1:])
-    target = (*rest[:front], *shape, *rest[front:])
+    indices, attrs = _joined(left)
     source = as_operand(value)
+    if isinstance(source, Tensor) and source.dtype is not x.dtype and source.ndim:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {type_name(x.dtype)} for the "
+            f"destination and {type_name(source.dtype)} for the source."
+        )
+    target = _target(view, indices, attrs)
     if isinstance(source, Tensor):
-        if source.dtype is not x.dtype and source.ndim:
-            raise RuntimeError(
-                f"Index put requires the source and destination dtypes match, got {type_name(x.dtype)} for the "
-                "destination "
-                f"and {type_name(source.dtype)} for the source."
-            )
-        if not _broadcasts(tuple(source.shape), target):
+        shape = tuple(source.shape)
+        while len(shape) > len(target) and shape[0] == 1:
+            shape = shape[1:]
+        if not _broadcasts(shape, target):
             raise RuntimeError(
                 f"shape mismatch: value tensor of shape {list(source.shape)} cannot be broadcast to indexing result of "
                 f"shape {list(target)}"
             )
-        spread = expand(source.to(x.dtype), target)
-        if front:
-            n = len(shape)
-            spread = permute(spread, [*range(front, front + n), *range(front), *range(front + n, len(target))])
+        spread = expand(reshape(source.to(x.dtype), shape), target)
     else:
-        spread = Tensor(record("expand", number(source, x.dtype), shape=(*shape, *rest)))
-    inner = prod(rest)
-    steps = Tensor(record("iota", length=inner))
-    where_ = reshape(unsqueeze(reshape(place, (-1,)), 1) * inner + unsqueeze(steps, 0), (-1,))
-    name = "scatter_add" if accumulate else "put"
-    attrs = {"dim": 0} if accumulate else {}
-    new = record(name, reshape(flat, (-1,)).value, where_.value, reshape(spread, (-1,)).value, **attrs)
-    dims = [d for d, _ in left]
-    others = [d for d in range(view.ndim) if d not in dims]
-    whole = Tensor(record("reshape", new, shape=tuple(view.shape[d] for d in [*dims, *others])))
-    order = [*dims, *others]
-    view.assign(permute(whole, [order.index(d) for d in range(view.ndim)]).value)
+        spread = expand(Tensor(filled(source, x.dtype)), target)
+    if accumulate and x.dtype is dt.bool_:  # or
+        written = op("pick_add", view.to(dt.u8), *indices, spread.to(dt.u8), **attrs) != 0
+    else:
+        written = op("pick_add" if accumulate else "pick_put", view, *indices, spread, **attrs)
+    view.assign(written.value)
     known_if_shared(view)
+
+
+def _target(view: Tensor, indices: list[Tensor], attrs: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of what the indices address."""
+    rest = [n for d, n in enumerate(view.shape) if d not in attrs["dims"]]
+    front = attrs["front"]
+    shape: tuple[Any, ...] = broadcast([tuple(i.shape) for i in indices])
+    return (*rest[:front], *shape, *rest[front:])
 
 
 def known_if_shared(x: Tensor) -> None:
@@ -314,6 +300,26 @@ def known_if_shared(x: Tensor) -> None:
 
 
 def index_put_(x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
-    view, left = _basic(x, _without_ellipsis(list(indices), x.ndim))
-    _put(x, view, left, values, accumulate)
+    """Write values, or add them, at positions: one index tensor or mask a dimension.
+
+    >>> import tdsl
+    >>> x = tdsl.zeros(3)
+    >>> x.index_put_((tdsl.tensor([0, 0, 2]),), tdsl.tensor(1.0), accumulate=True)
+    tensor([2., 0., 1.])
+    """
+    for k, index in enumerate(indices):
+        if index is not None and not isinstance(index, Tensor):
+            raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(index).__name__}")
+    used = sum(1 if index is None else _count(index) for index in indices)
+    if used > x.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {x.ndim} (got {used})")
+    whole = slice(None)
+    keys = [whole if index is None else reshape(index, 1) if _position_like(index) else index for index in indices]
+    view, left = _basic(x, _without_ellipsis(keys, x.ndim))
+    if left:
+        _put(x, view, left, values, accumulate)
     return x
+
+
+def _position_like(index: Tensor) -> bool:
+    return index.ndim == 0 and index.dtype not in (dt.bool_, dt.u8)

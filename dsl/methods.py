@@ -7,7 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from tdsl import creation, elementwise, formulas, gathering, indexing, random, reductions, shapes, sorting
+from tdsl import (
+    arrangements,
+    copies,
+    creation,
+    elementwise,
+    formulas,
+    gathering,
+    indexing,
+    parts,
+    random,
+    reductions,
+    scattering,
+    shapes,
+    sorting,
+    views,
+)
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import DTypeError, RuntimeError
@@ -172,14 +187,9 @@ def _become(view: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return method
 
 
-def fill_diagonal_(self: Tensor, fill_value: Any) -> Tensor:
-    fill_(shapes.diagonal(self), fill_value)
-    return self
-
-
 def attach() -> None:
     """Give Tensor its methods."""
-    for module in (elementwise, formulas, reductions, shapes, sorting, gathering):
+    for module in (elementwise, formulas, reductions, shapes, arrangements, sorting, gathering, scattering):
         for name in module.__all__:
             if name not in _NOT_METHODS:
                 setattr(Tensor, name, getattr(module, name))
@@ -187,6 +197,9 @@ def attach() -> None:
         setattr(Tensor, name, globals()[name])
     for name in _IN_PLACE:
         setattr(Tensor, f"{name}_", in_place(getattr(Tensor, name)))
+    for name in ("as_strided_", "fill_diagonal_", "narrow_copy", "resize_", "resize_as_", "set_", "select_scatter",
+                 "diagonal_scatter", "slice_scatter", "as_strided_scatter"):  # fmt: skip
+        setattr(Tensor, name, getattr(copies, name))
     for name in ("t", "transpose", "swapaxes", "swapdims", "squeeze", "unsqueeze"):
         setattr(Tensor, f"{name}_", _become(getattr(shapes, name)))
     for name, function in _OPERATORS.items():
@@ -199,22 +212,29 @@ def attach() -> None:
     Tensor.where = where_method  # type: ignore[attr-defined]
     Tensor.index_put_ = indexing.index_put_  # type: ignore[attr-defined]
     Tensor.bernoulli, Tensor.multinomial = random.bernoulli, random.multinomial  # type: ignore[attr-defined]
-    Tensor.T = property(lambda self: shapes.permute(self, tuple(reversed(range(self.ndim)))))  # type: ignore[attr-defined]
-    Tensor.mT = property(lambda self: shapes.transpose(self, -2, -1))  # type: ignore[attr-defined]
+    Tensor.T = property(views.reversed_dims)  # type: ignore[attr-defined]
+    Tensor.H = property(views.hermitian)  # type: ignore[attr-defined]
+    Tensor.mT = property(views.matrix_transposed)  # type: ignore[attr-defined]
+    Tensor.mH = property(lambda self: views.matrix_transposed(self, "mH"))  # type: ignore[attr-defined]
+    Tensor.slice = parts.slice_method  # type: ignore[attr-defined]
     Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
     Tensor.__setitem__ = indexing.setitem  # type: ignore[method-assign]
 
 
 # Functions of several tensors, of numbers, or with a method of another order of arguments.
-_NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "meshgrid", "finfo", "iinfo", "numel",
+_NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "row_stack", "column_stack",
+                "meshgrid", "broadcast_shapes", "broadcast_tensors", "block_diag", "cartesian_prod", "combinations",
+                "tril_indices", "triu_indices", "vander", "unravel_index", "fill", "atleast_1d", "atleast_2d",
+                "atleast_3d", "finfo", "iinfo", "numel",
                 "searchsorted", "bucketize", "where", "result_type", "can_cast", "is_tensor",
                 "is_floating_point", "gelu",
                 "hardtanh")  # fmt: skip
-_HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_", "bernoulli_",
-         "fill_diagonal_")  # fmt: skip
+_HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_",
+         "bernoulli_")  # fmt: skip
 _IN_PLACE = ("add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "
              "sign floor ceil round trunc clamp clip relu square reciprocal logical_and logical_or logical_xor "
-             "logical_not masked_fill masked_scatter scatter scatter_add index_add index_fill index_copy tril triu "
+             "logical_not masked_fill masked_scatter scatter scatter_add scatter_reduce index_add index_fill "
+             "index_copy index_reduce put tril triu "
              "expm1 log1p atan2 bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge addcmul addcdiv lerp "
              "addmm baddbmm frac exp2 log2 log10 asin acos atan sinh cosh nan_to_num hypot cumsum cumprod subtract "
              "multiply divide true_divide negative absolute").split()  # fmt: skip

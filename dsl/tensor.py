@@ -149,6 +149,8 @@ class Tensor:
         value = storage.value
         for op, attrs in self._chain:
             value = record(op, value, **attrs)
+            if op in _CUT:
+                value.tape = None
         self._value, self._seen = value, storage.changes
         return value
 
@@ -171,6 +173,28 @@ class Tensor:
         made._seen = storage.changes
         made._layout = layout if layout is not None else (contiguous_strides(made.shape), self._offset())
         return made
+
+    def storage_size(self) -> int:
+        """Elements of this tensor's dtype in its storage."""
+        if self._storage is None:
+            return self.numel()
+        base = self._storage.value.type
+        return prod(base.shape) * base.dtype.itemsize // self.dtype.itemsize  # type: ignore[arg-type]
+
+    def storage_alias(self) -> Tensor:
+        """All of the storage as one dimension, past every view of it: what strides and offsets count in."""
+        storage = self.storage()
+        base = self._plain(storage.value)
+        base._storage, base._seen = storage, storage.changes
+        if any(op in _CUT for op, _ in self._chain):
+            base = base.detach()
+        flat = base.alias("reshape", None, shape=(base.numel(),))
+        if base.dtype is self.dtype:
+            return flat
+        ratio = max(self.dtype.itemsize // base.dtype.itemsize, 1)
+        if base.numel() % ratio:
+            flat = flat.alias("slice", None, dim=0, start=0, stop=base.numel() // ratio * ratio, step=1)
+        return flat.alias("bitcast", None, dtype=self.dtype)
 
     @classmethod
     def _plain(cls, value: Value) -> Tensor:
@@ -460,7 +484,7 @@ class Tensor:
     def _write(self, value: Value, storage: Storage) -> None:
         """Into bytes that somebody outside shares: at once."""
         known(value)
-        target = strided(storage.value.data.array, self.shape, self.stride(), self._offset())
+        target = strided(self._flat(storage.value), self.shape, self.stride(), self._offset())
         if not target.flags.writeable:
             raise RuntimeError("the NumPy array that shares this tensor's memory is read-only")
         target[...] = value.data.view(value.shape)
@@ -491,7 +515,13 @@ class Tensor:
         storage = self.storage()
         base = known(storage.value)
         storage.shared = base.data.shared = True
-        return strided(base.data.array, self.shape, self.stride(), self._offset())
+        return strided(self._flat(base), self.shape, self.stride(), self._offset())
+
+    def _flat(self, base: Value) -> np.ndarray[Any, Any]:
+        """The storage's elements as this tensor's dtype has them."""
+        flat: np.ndarray[Any, Any] = base.data.array
+        size = flat.size * flat.itemsize // self.dtype.itemsize * self.dtype.itemsize
+        return flat if base.dtype is self.dtype else flat[: size // flat.itemsize].view(self.dtype.numpy)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.requires_grad:
@@ -651,12 +681,28 @@ def _undo_expand(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
     return record("reshape", new, shape=base.shape)
 
 
+def _undo_places(op: str) -> Callable[[Value, Value, dict[str, Any]], Value]:
+    """Written at the positions that the view reads, found by viewing positions; where it reads twice the last wins."""
+
+    def undo(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
+        n, count = prod(base.shape), prod(new.shape)  # type: ignore[arg-type]
+        places = record(op, record("reshape", record("iota", length=n), shape=base.shape), **attrs)
+        flat = [record("reshape", v, shape=(k,)) for v, k in ((base, n), (places, count), (new, count))]
+        return record("reshape", record("scatter_put", *flat, dim=0), shape=base.shape)
+
+    return undo
+
+
+_CUT = ("detach", "bitcast")  # views that no gradient flows through
 _UNDO: dict[str, Callable[[Value, Value, dict[str, Any]], Value]] = {
     "slice": _undo_slice,
     "permute": _undo_permute,
     "reshape": _undo_reshape,
     "expand": _undo_expand,
     "detach": lambda base, new, attrs: new,
+    "bitcast": lambda base, new, attrs: record("bitcast", new, dtype=base.dtype),
+    "unfold": _undo_places("unfold"),
+    "as_strided": _undo_places("as_strided"),
 }
 
 

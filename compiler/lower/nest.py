@@ -280,11 +280,12 @@ class Nest:
         dtype = s.expr.dtype
 
         def update() -> None:
-            old = points.scalars.from_memory(b.load(target, at), dtype)
-            fn = {"+=": "add", "max=": "maximum", "min=": "minimum"}[s.op]
-            b.store(
-                points.scalars.to_memory(points.scalars.function(fn, dtype, [old, value], dtype), dtype), target, at
-            )
+            new = value
+            if s.op != "=":
+                old = points.scalars.from_memory(b.load(target, at), dtype)
+                fn = {"+=": "add", "*=": "mul", "max=": "maximum", "min=": "minimum"}[s.op]
+                new = points.scalars.function(fn, dtype, [old, value], dtype)
+            b.store(points.scalars.to_memory(new, dtype), target, at)
 
         if inside is None:
             update()

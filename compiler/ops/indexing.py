@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tdsl.compiler.dtype import f32, i64
-from tdsl.compiler.graph import ZERO, Attrs, Op, Size, Type, define
+from tdsl.compiler.graph import ZERO, Attrs, Op, Shape, Size, Type, define
 from tdsl.compiler.kernel import (
     Axis,
     Binder,
@@ -102,8 +102,14 @@ def _scatter_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kern
     return Kernel("op", _params(types), (_copy(x), add), ("y",))
 
 
+def spread(b: Any, g: Any, shape: Shape) -> Any:
+    """g with zeros after it: the gradient of what was read in its leading part only."""
+    high = tuple(n - m if n != m else 0 for n, m in zip(shape, g.shape, strict=True))
+    return b("pad", g, low=(0,) * len(high), high=high, value=0.0) if any(high) else g
+
+
 def _scatter_vjp(b: Any, g: Any, y: Any, x: Any, index: Any, src: Any) -> tuple[Any, None, Any]:
-    return g, None, b("gather", g, index, dim=y.attrs["dim"])
+    return g, None, spread(b, b("gather", g, index, dim=y.attrs["dim"]), src.shape)
 
 
 def _scatter_reference(x: Any, index: Any, src: Any, dim: int) -> Any:

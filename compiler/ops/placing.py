@@ -1,0 +1,344 @@
+"""Elements read and written at positions of several dimensions, windows, and bytes seen as another dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tdsl.compiler.dtype import f32, i32, i64
+from tdsl.compiler.graph import ZERO, Attrs, Op, Shape, Type, define
+from tdsl.compiler.kernel import (
+    Axis,
+    Binder,
+    Definition,
+    Expr,
+    Kernel,
+    Param,
+    Read,
+    Scatter,
+    call,
+    index_const,
+    of_size,
+)
+from tdsl.compiler.ops.elementwise import axis_names, broadcast
+from tdsl.compiler.ops.indexing import spread, wrapped
+from tdsl.compiler.ops.view import one_read
+from tdsl.compiler.source import InternalError, ShapeError
+
+# ----------------------------------------------------------------------- positions of several dimensions
+#
+# `dims` are the dimensions of x that the index tensors i0, i1, ... address, one each; their common shape stands at
+# dimension `front` of the result, among the dimensions of x that are left.
+
+
+def _index_shape(types: tuple[Type, ...]) -> Shape:
+    return broadcast([t.shape for t in types])
+
+
+def _pick_shape(x: Type, indices: tuple[Type, ...], attrs: Attrs) -> Shape:
+    if any(t.dtype is not i64 for t in indices) or len(indices) != len(attrs["dims"]):
+        raise InternalError(f"pick: positions {indices} of dimensions {attrs['dims']}")
+    rest = [n for d, n in enumerate(x.shape) if d not in attrs["dims"]]
+    front = attrs["front"]
+    return (*rest[:front], *_index_shape(indices), *rest[front:])
+
+
+def _pick_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
+    return Type(types[0].dtype, _pick_shape(types[0], types[1:], attrs))
+
+
+def _picked(x: Type, indices: tuple[Type, ...], attrs: Attrs, axes: list[Expr]) -> tuple[Expr, ...]:
+    """The position in x of the result's element at `axes`."""
+    front, rank = attrs["front"], len(_index_shape(indices))
+    rest = iter([*axes[:front], *axes[front + rank :]])
+    places: dict[int, Expr] = {}
+    for k, (d, t) in enumerate(zip(attrs["dims"], indices, strict=True)):
+        own = axes[front + rank - len(t.shape) : front + rank]
+        index = tuple(index_const(0) if n == 1 else a for a, n in zip(own, t.shape, strict=True))
+        places[d] = wrapped(Read(f"a{k + 1}", index, i64), x.shape[d])
+    return tuple(places[d] if d in places else next(rest) for d in range(len(x.shape)))
+
+
+def _bound(shape: Shape) -> tuple[tuple[Binder, ...], list[Expr]]:
+    names = axis_names(len(shape))
+    return tuple(Binder(a, 0, n) for a, n in zip(names, shape, strict=True)), [Axis(a) for a in names]
+
+
+def _params(types: tuple[Type, ...]) -> tuple[Param, ...]:
+    return tuple(Param(f"a{k}", t.dtype, t.shape) for k, t in enumerate(types))
+
+
+def _pick_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
+    binders, axes = _bound(result.shape)
+    place = _picked(types[0], types[1:], attrs, axes)
+    return Kernel(
+        "op", _params(types), (Definition("y", binders, Read("a0", place, result.dtype, checked=True)),), ("y",)
+    )
+
+
+def _pick_vjp(b: Any, g: Any, y: Any, x: Any, *indices: Any) -> tuple[Any, ...]:
+    zeros = b("full", b("constant", value=0.0, dtype=x.dtype), shape=x.shape)
+    return b("pick_add", zeros, *indices, g, **y.attrs), *[None] * len(indices)
+
+
+def _places(x: Any, indices: Any, dims: tuple[int, ...]) -> tuple[Any, Any]:
+    """x with the addressed dimensions first, and the key that reads it there."""
+    order = [*dims, *(d for d in range(x.ndim) if d not in dims)]
+    return np.transpose(x, order), tuple(np.broadcast_arrays(*indices))
+
+
+def _pick_reference(x: Any, *indices: Any, dims: tuple[int, ...], front: int) -> Any:
+    moved, key = _places(x, indices, dims)
+    rank = key[0].ndim
+    return np.moveaxis(moved[key], range(rank), range(front, front + rank))
+
+
+def _place_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
+    x, *indices, src = types
+    want = _pick_shape(x, tuple(indices), attrs)
+    if src.shape != want or src.dtype is not x.dtype:
+        raise InternalError(f"{src} does not fit {want} of {x}")
+    return x
+
+
+def scattering(types: tuple[Type, ...], index: tuple[Expr, ...], op: str, over: Shape) -> Kernel:
+    """y := a0, then y[index] op= the last param, for every position of `over`."""
+    x, src = types[0], types[-1]
+    binders, axes = _bound(x.shape)
+    copy = Definition("y", binders, Read("a0", tuple(axes), x.dtype))
+    binders, axes = _bound(over)
+    read = Read(f"a{len(types) - 1}", tuple(axes), src.dtype)
+    return Kernel("op", _params(types), (copy, Scatter("y", binders, index, op, read)), ("y",))
+
+
+def _place_kernel(op: str) -> Any:
+    def kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
+        shape = types[-1].shape
+        index = _picked(types[0], types[1:-1], attrs, _bound(shape)[1])
+        return scattering(types, index, op, shape)
+
+    return kernel
+
+
+def _pick_add_vjp(b: Any, g: Any, y: Any, x: Any, *rest: Any) -> tuple[Any, ...]:
+    indices = rest[:-1]
+    return g, *[None] * len(indices), b("pick", g, *indices, **y.attrs)
+
+
+def _pick_put_vjp(b: Any, g: Any, y: Any, x: Any, *rest: Any) -> tuple[Any, ...]:
+    indices, src = rest[:-1], rest[-1]
+    zeros = b("full", b("constant", value=0.0, dtype=g.dtype), shape=src.shape)
+    return b("pick_put", g, *indices, zeros, **y.attrs), *[None] * len(indices), b("pick", g, *indices, **y.attrs)
+
+
+def _placed(x: Any, *rest: Any, dims: tuple[int, ...], front: int, add: bool) -> Any:
+    result = np.array(x)
+    moved, key = _places(result, rest[:-1], dims)
+    rank = key[0].ndim
+    src = np.moveaxis(rest[-1], range(front, front + rank), range(rank))
+    if add:
+        np.add.at(moved, key, src)
+    else:
+        moved[key] = src
+    return result
+
+
+_X = np.arange(24.0).reshape(2, 3, 4)
+_M, _ROWS = np.arange(1.0, 13.0).reshape(3, 4), {"dims": (0,), "front": 0}
+_I, _J = np.array([[1], [0]]), np.array([2, -1, 0])
+define(
+    Op(
+        "pick", "Elements of x at positions of the dimensions `dims`, one index tensor each; negative ones wrap.",
+        _pick_infer, _pick_vjp, _pick_kernel, reference=_pick_reference,
+        samples=lambda: [
+            ((_X, _I, _J), {"dims": (0, 1), "front": 0}), ((_X, _J, _I), {"dims": (1, 2), "front": 1}),
+            ((_X, _I, _J), {"dims": (0, 2), "front": 0}), ((_X, np.zeros(0, int), _I[0]), {"dims": (0, 2), "front": 0}),
+        ],
+    )
+)  # fmt: skip
+define(
+    Op(
+        "pick_add", "x with src added at the positions that `pick` reads.", _place_infer, _pick_add_vjp,
+        _place_kernel("+="), reference=lambda *args, **attrs: _placed(*args, **attrs, add=True),
+        samples=lambda: [((_X, _I, _J % 2, np.ones((2, 3, 4))), {"dims": (0, 1), "front": 0})],
+    )
+)  # fmt: skip
+define(
+    Op(
+        "pick_put", "x with src written at the positions that `pick` reads, in order: the last write wins.",
+        _place_infer, _pick_put_vjp, _place_kernel("="),
+        reference=lambda *args, **attrs: _placed(*args, **attrs, add=False),
+        samples=lambda: [((_X, np.array([2, 0, 1]), _I, -_X[:, :2, :3]), {"dims": (1, 2), "front": 1}),
+                         ((_M.astype(np.float32), np.array([2, -1, 0]), -_M.astype(np.float32)), _ROWS)],
+    )
+)  # fmt: skip
+
+# ------------------------------------------------------------------------------- scatter's other reductions
+
+
+def _scatter_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
+    x, index, src = types
+    if index.dtype is not i64 or src.dtype is not x.dtype or not len(x.shape) == len(index.shape) == len(src.shape):
+        raise InternalError(f"scatter: {src} at {index} of {x}")
+    return x
+
+
+def _scatter_kernel(op: str) -> Any:
+    def kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
+        shape = types[1].shape
+        axes = _bound(shape)[1]
+        place = list(axes)
+        place[attrs["dim"]] = Read("a1", tuple(axes), i64)
+        return scattering(types, tuple(place), op, shape)
+
+    return kernel
+
+
+def _scatter_reference(ufunc: Any) -> Any:
+    def reference(x: Any, index: Any, src: Any, dim: int) -> Any:
+        result = np.array(x)
+        places = list(np.indices(index.shape))
+        places[dim] = index
+        part = src[tuple(slice(0, n) for n in index.shape)]
+        if ufunc is None:
+            result[tuple(places)] = part
+        else:
+            ufunc.at(result, tuple(places), part)
+        return result
+
+    return reference
+
+
+def _part(b: Any, x: Any, shape: Shape) -> Any:
+    """The leading part of x of this shape."""
+    for d, (n, m) in enumerate(zip(x.shape, shape, strict=True)):
+        if n != m:
+            x = b("slice", x, dim=d, start=0, stop=m, step=1)
+    return x
+
+
+def _put_vjp(b: Any, g: Any, y: Any, x: Any, index: Any, src: Any) -> tuple[Any, None, Any]:
+    zeros = b("full", b("constant", value=0.0, dtype=g.dtype), shape=index.shape)
+    read = b("gather", g, index, **y.attrs)
+    return b("scatter_put", g, index, zeros, **y.attrs), None, spread(b, read, src.shape)
+
+
+def _extreme_vjp(b: Any, g: Any, y: Any, x: Any, index: Any, src: Any) -> tuple[Any, None, Any]:
+    """Equals share the gradient evenly."""
+    part = _part(b, src, index.shape)
+    own = b("cast", b("eq", x, y), dtype=g.dtype)
+    theirs = b("cast", b("eq", part, b("gather", y, index, **y.attrs)), dtype=g.dtype)
+    each = b("div", g, b("maximum", b("scatter_add", own, index, theirs, **y.attrs), 1.0))
+    read = b("mul", theirs, b("gather", each, index, **y.attrs))
+    return b("mul", own, each), None, spread(b, read, src.shape)
+
+
+def _product_vjp(b: Any, g: Any, y: Any, x: Any, index: Any, src: Any) -> tuple[Any, None, Any]:
+    """The product of all the other factors of a place, exact where one of them or more are 0."""
+    attrs = y.attrs
+
+    def flag(e: Any) -> Any:
+        return b("cast", e, dtype=g.dtype)
+
+    part = _part(b, src, index.shape)
+    one = b("full", b("constant", value=1.0, dtype=g.dtype), shape=x.shape)
+    without_x = b("scatter_mul", one, index, part, **attrs)
+    zero = b("eq", part, 0.0)
+    none = b("full", b("constant", value=0.0, dtype=g.dtype), shape=x.shape)
+    zeros = b("gather", b("scatter_add", none, index, flag(zero), **attrs), index, **attrs)
+    only = b("and", zero, b("eq", zeros, 1.0))
+    others = b("scatter_mul", x, index, b("where", only, 1.0, part), **attrs)
+    divided = b("div", b("gather", b("mul", g, y), index, **attrs), b("where", zero, 1.0, part))
+    read = b("where", only, b("gather", b("mul", g, others), index, **attrs), divided)
+    return b("mul", g, without_x), None, spread(b, read, src.shape)
+
+
+_K = np.array([[0, 2], [1, 1], [2, 0]])
+for _name, _op, _ufunc, _vjp, _doc in (
+    ("scatter_put", "=", None, _put_vjp, "written: the last write to a place wins"),
+    ("scatter_mul", "*=", np.multiply, _product_vjp, "multiplied in"),
+    ("scatter_max", "max=", np.maximum, _extreme_vjp, "taken where it is larger"),
+    ("scatter_min", "min=", np.minimum, _extreme_vjp, "taken where it is smaller"),
+):
+    define(
+        Op(
+            _name, f"x with src at `index` along `dim` {_doc}.", _scatter_infer, _vjp, _scatter_kernel(_op),
+            reference=_scatter_reference(_ufunc),
+            samples=lambda: [((_M, _K[:, :1] % 2, _M[:, 2:3] * 0.3), {"dim": 1}),
+                             ((_M, np.array([[0, 2], [1, 3]]), _M[::-1] * 1.7), {"dim": 1})],
+        )
+    )  # fmt: skip
+
+# ---------------------------------------------------------------------------------------- windows, and bytes
+
+
+def _unfold_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
+    (x,) = types
+    d, size, step = attrs["dim"], attrs["size"], attrs["step"]
+    n = x.shape[d]
+    if not isinstance(n, int):
+        raise InternalError("unfold: a run-time size needs a result size of its own")
+    if size > n:
+        raise ShapeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
+    return Type(x.dtype, (*x.shape[:d], (n - size) // step + 1, *x.shape[d + 1 :], size))
+
+
+def _unfold_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
+    def place(axes: list[Axis]) -> list[Expr]:
+        index: list[Expr] = list(axes[:-1])
+        d, step = attrs["dim"], attrs["step"]
+        first = index[d] if step == 1 else call("mul", index[d], of_size(step))
+        index[d] = call("add", first, axes[-1])
+        return index
+
+    return one_read(types, result, place)
+
+
+def _unfold_vjp(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:
+    """Each element takes the sum over the windows that hold it."""
+    d, step = y.attrs["dim"], y.attrs["step"]
+    rank = len(g.shape)
+    count, size = g.shape[d], g.shape[-1]
+
+    def steps(n: Any, at: int) -> Any:
+        return b("reshape", b("iota", length=n), shape=tuple(n if k == at else 1 for k in range(2)))
+
+    places = b("add", b("mul", steps(count, 0), step), steps(size, 1))
+    zeros = b("full", b("constant", value=0.0, dtype=x.dtype), shape=x.shape)
+    order = (*range(d + 1), rank - 1, *range(d + 1, rank - 1))
+    return (b("take_add", zeros, places, b("permute", g, dims=order), dim=d),)
+
+
+def _unfold_reference(x: Any, dim: int, size: int, step: int) -> Any:
+    windows = np.lib.stride_tricks.sliding_window_view(x, size, dim) if size else x[..., None][..., :0]
+    return np.take(windows, range(0, x.shape[dim] - size + 1, step), axis=dim)
+
+
+def _bitcast_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
+    (x,) = types
+    dtype = attrs["dtype"]
+    if x.dtype.itemsize == dtype.itemsize:
+        return Type(dtype, x.shape)
+    last = x.shape[-1]
+    if not isinstance(last, int):
+        raise InternalError("bitcast: a run-time size needs a result size of its own")
+    return Type(dtype, (*x.shape[:-1], last * x.dtype.itemsize // dtype.itemsize))
+
+
+define(
+    Op(
+        "unfold", "Windows of `size`, each `step` after the last, along `dim`; the place in the window is the last "
+        "dimension.", _unfold_infer, _unfold_vjp, _unfold_kernel, reference=_unfold_reference, view=True,
+        samples=lambda: [((_X,), {"dim": 1, "size": 2, "step": 1}), ((_X,), {"dim": 2, "size": 2, "step": 2}),
+                         ((_X,), {"dim": 0, "size": 1, "step": 3})],
+    )
+)  # fmt: skip
+define(
+    Op(
+        "bitcast", "The bytes of x read as another dtype; the last dimension takes up what an element does not.",
+        _bitcast_infer, ZERO, library=lambda x, dtype: np.ascontiguousarray(x).view(dtype.numpy),
+        samples=lambda: [((np.arange(6, dtype=np.float32).reshape(2, 3),), {"dtype": i32}),
+                         ((np.arange(4),), {"dtype": f32})],
+    )
+)  # fmt: skip
