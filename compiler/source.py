@@ -153,6 +153,12 @@ class IndexError(TdslError, builtins.IndexError):
     code = "E0502"
 
 
+class KeyError(TdslError, builtins.KeyError):
+    """A name that is not there."""
+
+    code = "E0201"
+
+
 class IndexNotationError(TdslError, builtins.ValueError):
     """An index statement that has no meaning (E04xx)."""
 
