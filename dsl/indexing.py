@@ -250,7 +250,8 @@ def filled(value: Number, dtype: dt.DType) -> Value:
 def _filled(source: Tensor | Number, like: Tensor) -> Value:
     """The source as like's dtype and shape."""
     value = value_of(source, like.dtype) if isinstance(source, Tensor) else filled(source, like.dtype)
-    if isinstance(source, Tensor) and value is source.value and value.shape == tuple(like.shape):
+    own = value.is_number or isinstance(source, Tensor) and value is source.value
+    if own and value.shape == tuple(like.shape):
         return record("reshape", value, shape=value.shape)  # a copy: each tensor has values of its own
     return value if value.shape == tuple(like.shape) else record("expand", value, shape=tuple(like.shape))
 

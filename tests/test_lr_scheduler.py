@@ -122,6 +122,7 @@ def combined(lib: Any, which: str) -> tuple[Any, Any]:
 
 
 @pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:Detected call of")  # PyTorch's nested ones warn at milestones too
 @pytest.mark.parametrize("which", ["chained", "sequential", "nested"])
 def test_combined_schedulers(which: str) -> None:
     torch = pytest.importorskip("torch")
