@@ -215,11 +215,19 @@ def convert(value: Array | np.generic, dtype: np.dtype[Any]) -> Array:
     return np.where(low, info.min, np.where(high, info.max, middle)).astype(dtype)
 
 
-def _outside(position: list[int], tensor: str, shape: tuple[int, ...]) -> IndexError:
-    return IndexError(
-        f"position {position} is outside `{tensor}`, which is {list(shape)}",
-        hint="clamp the index, guard the read, or pad it: `else 0.0`",
-    )
+class OutsideError(IndexError):
+    """A position outside a tensor; the runtime puts it in the words of the op that asked for it."""
+
+    def __init__(self, position: list[int], tensor: str, shape: tuple[int, ...]) -> None:
+        super().__init__(
+            f"position {position} is outside `{tensor}`, which is {list(shape)}",
+            hint="clamp the index, guard the read, or pad it: `else 0.0`",
+        )
+        self.position, self.shape = position, shape
+
+
+def _outside(position: list[int], tensor: str, shape: tuple[int, ...]) -> OutsideError:
+    return OutsideError(position, tensor, shape)
 
 
 def _wide(x: Array) -> Array:

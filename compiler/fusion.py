@@ -136,7 +136,7 @@ class Fusion:
 
     def _store_args(self, node: Value) -> None:
         for arg in node.args:
-            if arg.op is not None and arg not in self.body:
+            if arg in self._kernel and arg not in self.body:
                 raise InternalError(f"{arg!r} has no body")
 
     def _stored(self, node: Value) -> bool:

@@ -90,6 +90,8 @@ class Op:
     view       the result is another arrangement of the argument's elements: it costs nothing when read.
     samples    () -> iterable of (args as NumPy arrays, attrs) that tests run forward, gradient, second gradient.
     refuses    () -> iterable of (args, attrs, words of the error).
+    outside    the error of a position outside x, in PyTorch's words; None: the kernel's own.
+    wraps      negative positions count from the end, unless the attr `wrap` says no.
     """
 
     name: str
@@ -104,6 +106,11 @@ class Op:
     view: bool = False
     samples: Callable[[], Iterable[tuple[tuple[Any, ...], dict[str, Any]]]] = lambda: ()
     refuses: Callable[[], Iterable[tuple[tuple[Any, ...], dict[str, Any], str]]] = lambda: ()
+    outside: type[TdslError] | None = None
+    wraps: bool = False
+
+    def counts_from_end(self, attrs: Attrs) -> bool:
+        return self.wraps and bool(attrs.get("wrap", True))
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -14,7 +14,7 @@ from tdsl.elementwise import result_type, where
 from tdsl.parts import diagonal, narrow
 from tdsl.recording import record
 from tdsl.shapes import cat, pad_constant, stack
-from tdsl.tensor import Tensor, from_array, op, wrap_dim
+from tdsl.tensor import Tensor, from_array, op, type_name, wrap_dim
 from tdsl.views import dims_of, flatten, movedim, numbers, reshape, transpose, unique_dims, unsqueeze
 
 __all__ = [
@@ -203,7 +203,7 @@ def _triangle_indices(row: int, col: int, places: Any, dtype: dt.DType | None) -
         if n < 0:
             raise RuntimeError(f"{name} must be non-negative, got{n}")
     if dtype is not None and dtype not in (dt.i64, dt.i32):
-        raise RuntimeError(f"\"tril_indices\" not implemented for '{dtype!r}'")
+        raise RuntimeError(f"\"tril_indices\" not implemented for '{type_name(dtype)}'")
     return from_array(np.stack(places).astype((dtype or dt.i64).numpy))
 
 
@@ -245,7 +245,9 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     place = steps(n)
     on = unsqueeze(place, 0) - unsqueeze(place, 1) == offset
     square = where(on, unsqueeze(x, -1 if offset >= 0 else -2), False if input.dtype is dt.bool_ else 0)
-    return movedim(square, (-2, -1), (a, b)) if (a, b) != (input.ndim - 1, input.ndim) else square
+    if (a, b) == (input.ndim - 1, input.ndim):
+        return square  # type: ignore[no-any-return]
+    return movedim(square, (-2, -1), (a, b)).clone()  # type: ignore[no-any-return]
 
 
 def block_diag(*tensors: Any) -> Tensor:

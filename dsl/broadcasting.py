@@ -101,8 +101,10 @@ def sum_to_size(input: Tensor, *size: Any, **named: Any) -> Tensor:
     fits = lead >= 0 and all(m in (1, n) for m, n in zip(want, have[lead:], strict=True))
     if not fits:
         raise RuntimeError(f"size {{{list(want)}}} is not expandable to size {{{list(have)}}}.")
+    if not want:
+        return input.sum()  # type: ignore[no-any-return]
     dims = [k for k, n in enumerate(have) if k < lead or want[k - lead] == 1 and n != 1]
-    summed = input.sum(dims, dtype=input.dtype) if dims else input
+    summed = input.sum(dims) if dims else input
     return view(summed, want) if tuple(summed.shape) != want else summed
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tdsl import broadcasting, parts, views
-from tdsl.broadcasting import expand
 from tdsl.compiler.source import RuntimeError
 from tdsl.elementwise import value_of
 from tdsl.parts import as_strided, diagonal, select, slice_dim, slice_range
@@ -94,11 +93,8 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
-    """A copy of input with src, broadcast, in a slice of a dimension."""
+    """A copy of input with src in a slice of a dimension."""
     d, first, last = slice_range(input, dim, start, end, step)
-    shape = slice_dim(input, d, first, last, step).shape
-    if len(src.shape) <= len(shape) and src.shape != shape:
-        src = expand(src, tuple(shape))
     return _replaced(input, src, lambda x: slice_dim(x, d, first, last, step))
 
 

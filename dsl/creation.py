@@ -18,6 +18,7 @@ from tdsl.compiler.source import MemoryError, RuntimeError, ShapeError, TypeErro
 from tdsl.elementwise import Defaults, category_dtype
 from tdsl.recording import record
 from tdsl.runtime.buffer import Buffer
+from tdsl.scalars import fitting
 from tdsl.shapes import sizes
 from tdsl.tensor import Device, Number, Tensor, from_array
 
@@ -71,15 +72,7 @@ def _full(shape: tuple[int, ...], fill: Number, dtype: DType, requires_grad: boo
 
 
 def _fill_value(fill: Number, dtype: DType) -> Number:
-    if dtype is dt.bool_:
-        return bool(fill)
-    if dtype.is_float:
-        return float(fill)
-    value = int(fill)
-    low = -(1 << (dtype.bits - 1)) if dtype.signed else 0
-    if not low <= value < low + (1 << dtype.bits):
-        raise RuntimeError(f"value cannot be converted to type {dtype.torch_name}_t without overflow")
-    return value
+    return fitting(fill, dtype)
 
 
 def zeros(

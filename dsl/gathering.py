@@ -11,9 +11,9 @@ from tdsl.broadcasting import expand
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.ops.elementwise import broadcast
 from tdsl.compiler.source import IndexError, RuntimeError, TypeError, ValueError
-from tdsl.elementwise import where
+from tdsl.parts import unbind
 from tdsl.tensor import Size, Tensor, from_array, op, type_name, wrap_dim
-from tdsl.views import dims_of, flatten, reshape
+from tdsl.views import dims_of, flatten, reshape, t
 
 __all__ = [
     "argwhere", "gather", "index_select", "masked_select", "nonzero", "nonzero_static", "take", "take_along_dim",
@@ -24,11 +24,11 @@ __all__ = [
 
 
 def _found(input: Tensor) -> np.ndarray[Any, Any]:
-    """Positions of what is not 0, as rows; their number depends on the data, so it is known at once."""
+    """Positions of what is not 0, as columns; their number depends on the data, so it is known at once."""
     array = input.array()
     if array.ndim == 0:
-        return np.zeros((int(bool(array)), 0), np.int64)
-    return np.stack(np.nonzero(array), 1)
+        return np.zeros((0, int(bool(array))), np.int64)
+    return np.stack(np.nonzero(array))
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
@@ -40,21 +40,21 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
             [3]])
     """
     if as_tuple:
-        return tuple(from_array(f) for f in np.nonzero(np.atleast_1d(input.array())))
-    return from_array(_found(input))
+        return unbind(from_array(_found(lifted(input))))
+    return t(from_array(_found(input)))
 
 
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """The first `size` positions of what is not 0, as rows; rows of `fill_value` when there are fewer."""
     if size < 0:
         raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
-    found = _found(input)[:size]
+    found = _found(input)[:, :size].T
     return from_array(np.pad(found, ((0, size - len(found)), (0, 0)), constant_values=fill_value))
 
 
 def argwhere(input: Tensor) -> Tensor:
     """Positions of what is not 0, as rows."""
-    return from_array(_found(input))
+    return t(from_array(_found(input)))
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
@@ -66,9 +66,9 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     sizes = tuple(dims_of(shape))
     if any(n < 0 for n in sizes):
         raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
-    parts, step = [], 1
+    flat, parts, step = indices.to(dt.i64), [], 1
     for n in reversed(sizes):
-        parts.append(indices // step % n)
+        parts.append(flat // step % n)
         step *= n
     return tuple(reversed(parts))
 
@@ -147,18 +147,13 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     d = wrap_dim(dim, input.ndim)
     if input.ndim == 0 and index.numel() != 1:
         raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
-    taken = op("take", lifted(input), from_start(reshape(index, -1).to(dt.i64), lifted(input).shape[d]), dim=d)
+    taken = op("take", lifted(input), reshape(index, -1).to(dt.i64), dim=d, wrap=False)
     return taken if input.ndim else reshape(taken, ())
-
-
-def from_start(index: Tensor, n: int) -> Tensor:
-    """Positions for an op that counts negative ones from the end, where they are to be refused instead."""
-    return where(index < 0, index - n, index)  # type: ignore[no-any-return]
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in order; both are broadcast."""
     if mask.dtype is not dt.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    shape = broadcast([tuple(input.shape), tuple(mask.shape)])
+    shape = broadcast([tuple(mask.shape), tuple(input.shape)])
     return lifted(expand(input, shape))[lifted(expand(mask, shape))]

@@ -13,9 +13,10 @@ from tdsl.compiler import dtype as dt
 from tdsl.compiler.graph import Value, number
 from tdsl.compiler.ops.elementwise import broadcast
 from tdsl.compiler.source import IndexError, RuntimeError, ShapeError, TypeError, ValueError
-from tdsl.elementwise import as_operand, value_of, where, wrap
+from tdsl.elementwise import as_operand, value_of, where
 from tdsl.parts import slice_dim
 from tdsl.recording import known, record
+from tdsl.scalars import fitting
 from tdsl.tensor import Number, Tensor, from_array, op, type_name
 from tdsl.views import reshape, squeeze, unsqueeze
 
@@ -190,18 +191,30 @@ def _joined(left: list[tuple[int, Tensor]]) -> tuple[list[Tensor], dict[str, Any
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value: written through to everything that shares x's memory."""
+    if not isinstance(value, bool | int | float | Tensor | np.ndarray | np.generic):
+        raise TypeError(f"can't assign a {type(value).__name__} to a tdsl.{type_name(x.dtype)}Tensor")
     items = _without_ellipsis(_items(key), x.ndim)
     mask = _full_mask(items, x)
-    if mask is not None and (isinstance(value, bool | int | float) or isinstance(value, Tensor) and value.ndim == 0):
-        x.check_writable()
-        new = where(_spread_mask(mask, x), value.to(x.dtype) if isinstance(value, Tensor) else value, x)
-        x.assign(new.to(x.dtype).value)
+    if mask is not None and _fill_masked(x, mask, value):
         return
     view, left = _basic(x, items)
     if left:
         _put(x, view, left, value)
     else:
         copy_into(view, value)
+
+
+def _fill_masked(x: Tensor, mask: Tensor, value: Any) -> bool:
+    """x with one value where the mask holds; False when there are several values."""
+    source = as_operand(value)
+    if not isinstance(source, Tensor):
+        source = Tensor(filled(source, x.dtype))
+    if source.numel() != 1 or source.ndim > x.ndim - mask.ndim + 1:
+        return False
+    x.check_writable()
+    x.assign(where(_spread_mask(mask, x), reshape(source, ()).to(x.dtype), x).value)
+    return True
 
 
 def _full_mask(items: list[Any], x: Tensor) -> Tensor | None:
@@ -228,11 +241,7 @@ def copy_into(view: Tensor, value: Any) -> None:
             shape = shape[1:]
         source = reshape(source, shape) if shape != tuple(source.shape) else source
         if not _broadcasts(shape, tuple(view.shape)):
-            raise RuntimeError(
-                f"The expanded size of the tensor ({view.shape[-1] if view.ndim else 1}) must match the existing size "
-                f"({shape[-1] if shape else 1}) at non-singleton dimension {max(view.ndim - 1, 0)}.  Target sizes: "
-                f"{list(view.shape)}.  Tensor sizes: {list(shape)}"
-            )
+            expand(source, tuple(view.shape))  # refuses, and says why
     view.assign(_filled(source, view))
 
 
@@ -241,10 +250,8 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 def filled(value: Number, dtype: dt.DType) -> Value:
-    """A Python number as a 0-d value of this dtype, its fraction dropped for integers."""
-    if dtype.category == dt.INT:
-        return number(wrap(int(value), dtype), dtype)
-    return number(value != 0 if dtype is dt.bool_ else value, dtype)
+    """A Python number as a 0-d value of this dtype."""
+    return number(fitting(value, dtype), dtype)
 
 
 def _filled(source: Tensor | Number, like: Tensor) -> Value:
@@ -261,7 +268,7 @@ def _put(x: Tensor, view: Tensor, left: list[tuple[int, Tensor]], value: Any, ac
     x.check_writable()
     indices, attrs = _joined(left)
     source = as_operand(value)
-    if isinstance(source, Tensor) and source.dtype is not x.dtype and source.ndim:
+    if isinstance(source, Tensor) and source.dtype is not x.dtype:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {type_name(x.dtype)} for the "
             f"destination and {type_name(source.dtype)} for the source."
@@ -316,7 +323,11 @@ def index_put_(x: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate:
         raise IndexError(f"too many indices for tensor of dimension {x.ndim} (got {used})")
     whole = slice(None)
     keys = [whole if index is None else reshape(index, 1) if _position_like(index) else index for index in indices]
-    view, left = _basic(x, _without_ellipsis(keys, x.ndim))
+    items = _without_ellipsis(keys, x.ndim)
+    mask = _full_mask(items, x)
+    if mask is not None and not accumulate and _fill_masked(x, mask, values):
+        return x
+    view, left = _basic(x, items)
     if left:
         _put(x, view, left, values, accumulate)
     return x

@@ -87,13 +87,18 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 # ---- pieces
 
 
-def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def split(
+    tensor: Tensor, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None
+) -> tuple[Tensor, ...]:
     """Views of consecutive pieces: of one size (the last may be smaller), or of the sizes given.
 
     >>> import tdsl
     >>> [piece.tolist() for piece in tdsl.split(tdsl.arange(5), 2)]
     [[0, 1], [2, 3], [4]]
     """
+    split_size_or_sections = split_size if split_size_or_sections is None else split_size_or_sections
+    if split_size_or_sections is None:
+        raise TypeError("split() missing 1 required positional argument: 'split_size_or_sections'")
     if tensor.ndim == 0:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     if not hasattr(split_size_or_sections, "__index__"):
@@ -190,6 +195,17 @@ def _split_points(given: Tensor) -> Any:
     return given.tolist()
 
 
+def _cuts(function: str, given: Any, named: dict[str, Any]) -> Any:
+    """The one argument of hsplit and its like, also under the names `sections` and `indices`."""
+    wrong = next((name for name in named if name not in ("sections", "indices") or given is not None), None)
+    if wrong is not None or len(named) > 1:
+        raise TypeError(f"{function}() got an unexpected keyword argument {wrong or 'indices'!r}")
+    given = next(iter(named.values()), given)
+    if given is None:
+        raise TypeError(f"{function}() missing 1 required positional arguments: 'sections'")
+    return given
+
+
 def _split_along(name: str, input: Tensor, parts: Any, least: int, dim: int) -> tuple[Tensor, ...]:
     if input.ndim < least:
         raise RuntimeError(
@@ -204,19 +220,21 @@ def _split_along(name: str, input: Tensor, parts: Any, least: int, dim: int) -> 
     return tensor_split(input, parts, dim)
 
 
-def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(input: Tensor, indices_or_sections: Any = None, **named: Any) -> tuple[Tensor, ...]:
     """Views of pieces side by side: of a vector, or along dimension 1."""
-    return _split_along("tdsl.hsplit", input, indices_or_sections, 1, 1 if input.ndim > 1 else 0)
+    return _split_along(
+        "tdsl.hsplit", input, _cuts("hsplit", indices_or_sections, named), 1, 1 if input.ndim > 1 else 0
+    )
 
 
-def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(input: Tensor, indices_or_sections: Any = None, **named: Any) -> tuple[Tensor, ...]:
     """Views of pieces one below the other: along dimension 0 of two or more."""
-    return _split_along("tdsl.vsplit", input, indices_or_sections, 2, 0)
+    return _split_along("tdsl.vsplit", input, _cuts("vsplit", indices_or_sections, named), 2, 0)
 
 
-def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(input: Tensor, indices_or_sections: Any = None, **named: Any) -> tuple[Tensor, ...]:
     """Views of pieces one behind the other: along dimension 2."""
-    return _split_along("tdsl.dsplit", input, indices_or_sections, 3, 2)
+    return _split_along("tdsl.dsplit", input, _cuts("dsplit", indices_or_sections, named), 3, 2)
 
 
 # ---- diagonals, windows, strides

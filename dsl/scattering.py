@@ -12,7 +12,7 @@ from tdsl.compiler.ops.elementwise import broadcast
 from tdsl.compiler.source import IndexError, RuntimeError, TypeError
 from tdsl.copies import copied
 from tdsl.elementwise import where
-from tdsl.gathering import from_start, lifted, positions
+from tdsl.gathering import lifted, positions
 from tdsl.tensor import Tensor, op, type_name, wrap_dim
 from tdsl.views import flatten, reshape
 
@@ -198,11 +198,11 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     d = wrap_dim(dim, input.ndim)
     _check_vector("index_add_()", input, d, index, source)
     if input.dtype is dt.bool_:
-        return _scattered(input, d, _along(index, d, lifted(source).shape), source, "sum")
+        return _scattered(input, d, _along(index, d, lifted(source).shape), source if alpha else source & False, "sum")
     scaled = source if alpha == 1 else (source * alpha).to(input.dtype)
     x = lifted(input)
-    place = from_start(reshape(index, -1).to(dt.i64), x.shape[d])
-    return reshape(op("take_add", x, place, lifted(scaled), dim=d), tuple(input.shape))
+    place = reshape(index, -1).to(dt.i64)
+    return reshape(op("take_add", x, place, lifted(scaled), dim=d, wrap=False), tuple(input.shape))
 
 
 def index_reduce(
@@ -226,7 +226,9 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     part = lifted(source)
     if part.ndim < lifted(input).ndim:
         part = expand(part, tuple(1 if k == d else n for k, n in enumerate(input.shape)))
-    return _scattered(input, d, _along(index, d, part.shape), part, "")
+    place = reshape(index, -1)
+    written = op("pick_put", lifted(input), place, part, dims=(d,), front=d, wrap=False)
+    return reshape(written, tuple(input.shape))
 
 
 def _check_copy(input: Tensor, d: int, index: Tensor, source: Tensor) -> None:

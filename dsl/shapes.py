@@ -28,9 +28,9 @@ __all__ += views.__all__ + broadcasting.__all__ + parts.__all__
 # ---- joined
 
 
-def _tensors(tensors: Sequence[Any]) -> list[Tensor]:
+def _tensors(function: str, tensors: Sequence[Any]) -> list[Tensor]:
     if isinstance(tensors, Tensor):
-        raise TypeError("argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+        raise TypeError(f"{function}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     for k, x in enumerate(tensors):
         if not isinstance(x, Tensor):
             raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}")
@@ -44,7 +44,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     >>> tdsl.cat([tdsl.tensor([1, 2]), tdsl.tensor([3])])
     tensor([1, 2, 3])
     """
-    xs = _tensors(tensors)
+    xs = _tensors("cat", tensors)
     if not xs:
         raise ValueError("tdsl.cat(): expected a non-empty list of Tensors")
     for k, x in enumerate(xs):
@@ -68,7 +68,7 @@ def concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Tensors of one shape joined along a new dimension."""
-    xs = _tensors(tensors)
+    xs = _tensors("stack", tensors)
     if not xs:
         raise RuntimeError("stack expects a non-empty TensorList")
     first = xs[0].shape
@@ -83,7 +83,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 def _some(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
-    xs = _tensors(tensors)
+    xs = _tensors(name, tensors)
     if not xs:
         raise RuntimeError(f"{name} expects a non-empty TensorList")
     return xs

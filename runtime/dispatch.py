@@ -20,8 +20,8 @@ import numpy as np
 
 from tdsl.compiler import generalize, pipeline
 from tdsl.compiler.dtype import u8
-from tdsl.compiler.evaluate import evaluate
-from tdsl.compiler.graph import Graph, Size, Sym, Value
+from tdsl.compiler.evaluate import OutsideError, evaluate
+from tdsl.compiler.graph import Attrs, Graph, Op, Size, Sym, Value
 from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.program import Program
 from tdsl.compiler.source import InternalError, TdslError
@@ -259,4 +259,19 @@ def _checked(value: Value, args: list[Any]) -> Any:
     if not can_fail(kernel):
         return run_op(value, args)
     named = {p.name: a for p, a in zip(kernel.params, args, strict=True)}
-    return evaluate(kernel, named, {})[kernel.outputs[0]]
+    try:
+        return evaluate(kernel, named, {})[kernel.outputs[0]]
+    except OutsideError as error:
+        if op.outside is None:
+            raise
+        raise _out_of_bounds(op, value.attrs, error) from None
+
+
+def _out_of_bounds(op: Op, attrs: Attrs, error: OutsideError) -> TdslError:
+    """The error as PyTorch words it: the index as the user gave it, the dimension and its size."""
+    d = next(k for k, (p, n) in enumerate(zip(error.position, error.shape, strict=True)) if not 0 <= p < n)
+    index, n = error.position[d], error.shape[d]
+    if op.counts_from_end(attrs) and index < 0:
+        index -= n
+    assert op.outside is not None
+    return op.outside(f"index {index} is out of bounds for dimension {d} with size {n}")

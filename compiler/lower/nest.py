@@ -120,7 +120,7 @@ class Nest:
         shape = max((d.shape for d in group), key=len)
         if shape[k] != 1 and all(n == 1 for n in shape[:k]):
             attrs["parallel"] = True
-            attrs["cost"] = max(1, sum(self.access.cost(d.expr, d.binders) for d in group) // guess(shape[k]))
+            attrs["cost"] = max(1, sum(self.access.cost(d.expr, d.binders) for d in group) // max(guess(shape[k]), 1))
         return attrs
 
     def _point(self, d: Definition, scope: Scope, ivs: list[SSA]) -> None:

@@ -24,7 +24,7 @@ from tdsl.compiler.kernel import (
     of_size,
 )
 from tdsl.compiler.ops.elementwise import axis_names
-from tdsl.compiler.source import DTypeError, InternalError, ShapeError
+from tdsl.compiler.source import DTypeError, IndexError, InternalError, RuntimeError, ShapeError
 
 
 def _params(types: tuple[Type, ...]) -> tuple[Param, ...]:
@@ -131,24 +131,30 @@ def _take_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
     return Type(x.dtype, (*x.shape[:d], *index.shape, *x.shape[d + 1 :]))
 
 
-def _taken(types: tuple[Type, ...], axes: list[Expr], d: int) -> tuple[Expr, ...]:
+def _taken(types: tuple[Type, ...], axes: list[Expr], d: int, wrap: bool = True) -> tuple[Expr, ...]:
     x, index = types[:2]
     k = len(index.shape)
-    position = wrapped(Read("a1", tuple(axes[d : d + k]), i64), x.shape[d])
+    position: Expr = Read("a1", tuple(axes[d : d + k]), i64)
+    if wrap:
+        position = wrapped(position, x.shape[d])
     return (*axes[:d], position, *axes[d + k :])
 
 
+def _dim(attrs: Attrs) -> dict[str, Any]:
+    return {"d": attrs["dim"], "wrap": attrs.get("wrap", True)}
+
+
 def _take_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
-    place = _taken(types, _axes(len(result.shape)), attrs["dim"])
+    place = _taken(types, _axes(len(result.shape)), **_dim(attrs))
     read = Read("a0", place, result.dtype, checked=True)
     return Kernel("op", _params(types), (Definition("y", _binders(result.shape), read),), ("y",))
 
 
 def _take_vjp(b: Any, g: Any, y: Any, x: Any, index: Any) -> tuple[Any, None]:
-    return b("take_add", _zeros_like(b, x), index, g, dim=y.attrs["dim"]), None
+    return b("take_add", _zeros_like(b, x), index, g, **y.attrs), None
 
 
-def _take_reference(x: Any, index: Any, dim: int) -> Any:
+def _take_reference(x: Any, index: Any, dim: int, wrap: bool = True) -> Any:
     if x.shape[dim] == 0 and index.size == 0:
         return np.zeros((*x.shape[:dim], *index.shape, *x.shape[dim + 1 :]), x.dtype)
     return np.take(x, np.where(index < 0, index + x.shape[dim], index), axis=dim)
@@ -165,15 +171,17 @@ def _take_add_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
 def _take_add_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
     x, index, src = types
     axes = _axes(len(src.shape))
-    add = Scatter("y", _binders(src.shape), _taken(types, axes, attrs["dim"]), "+=", Read("a2", tuple(axes), src.dtype))
+    add = Scatter(
+        "y", _binders(src.shape), _taken(types, axes, **_dim(attrs)), "+=", Read("a2", tuple(axes), src.dtype)
+    )
     return Kernel("op", _params(types), (_copy(x), add), ("y",))
 
 
 def _take_add_vjp(b: Any, g: Any, y: Any, x: Any, index: Any, src: Any) -> tuple[Any, None, Any]:
-    return g, None, b("take", g, index, dim=y.attrs["dim"])
+    return g, None, b("take", g, index, **y.attrs)
 
 
-def _take_add_reference(x: Any, index: Any, src: Any, dim: int) -> Any:
+def _take_add_reference(x: Any, index: Any, src: Any, dim: int, wrap: bool = True) -> Any:
     result = np.array(x)
     where = np.where(index < 0, index + x.shape[dim], index)
     moved = np.moveaxis(result, dim, 0)
@@ -187,6 +195,7 @@ _I = np.array([[0, 2], [1, 1], [2, 0]])
 define(
     Op(
         "gather", "x at `index` along `dim`, as torch.gather.", _gather_infer, _gather_vjp, _gather_kernel,
+        outside=RuntimeError,
         reference=lambda x, index, dim: np.take_along_axis(
             x[tuple(slice(0, n) if d != dim else slice(None) for d, n in enumerate(index.shape))], index, dim
         ),
@@ -196,23 +205,25 @@ define(
 define(
     Op(
         "scatter_add", "x with src added at `index` along `dim`, in order.", _scatter_infer, _scatter_vjp,
-        _scatter_kernel, reference=_scatter_reference,
+        _scatter_kernel, reference=_scatter_reference, outside=RuntimeError,
         samples=lambda: [((_X, _I, np.ones((3, 2))), {"dim": 1}), ((_X, _I % 3, np.ones((3, 2))), {"dim": 0})],
     )
 )  # fmt: skip
 define(
     Op(
-        "take", "Slices of x at `index` (of any rank) along `dim`; negative positions count from the end.",
-        _take_infer, _take_vjp, _take_kernel, reference=_take_reference,
+        "take", "Slices of x at `index` (of any rank) along `dim`; negative positions count from the end, unless "
+        "`wrap` is False.", _take_infer, _take_vjp, _take_kernel, reference=_take_reference, outside=IndexError,
+        wraps=True,
         samples=lambda: [
-            ((_X, np.array([2, 0, -1, 2])), {"dim": 0}), ((_X, _I), {"dim": 1}), ((_X, np.zeros((0,), int)), {"dim": 0})
+            ((_X, np.array([2, 0, -1, 2])), {"dim": 0}), ((_X, _I), {"dim": 1}), ((_X, np.zeros(0, int)), {"dim": 0}),
+            ((_X, _I), {"dim": 1, "wrap": False}),
         ],
     )
 )  # fmt: skip
 define(
     Op(
         "take_add", "x with src added to its slices at `index`, in order.", _take_add_infer, _take_add_vjp,
-        _take_add_kernel, reference=_take_add_reference,
+        _take_add_kernel, reference=_take_add_reference, outside=RuntimeError, wraps=True,
         samples=lambda: [((_X, np.array([2, 0, -1, 2]), np.ones((4, 4))), {"dim": 0})],
     )
 )  # fmt: skip

@@ -24,12 +24,13 @@ from tdsl.compiler.kernel import (
 from tdsl.compiler.ops.elementwise import axis_names, broadcast
 from tdsl.compiler.ops.indexing import spread, wrapped
 from tdsl.compiler.ops.view import one_read
-from tdsl.compiler.source import InternalError, ShapeError
+from tdsl.compiler.source import IndexError, InternalError, RuntimeError, ShapeError
 
 # ----------------------------------------------------------------------- positions of several dimensions
 #
 # `dims` are the dimensions of x that the index tensors i0, i1, ... address, one each; their common shape stands at
-# dimension `front` of the result, among the dimensions of x that are left.
+# dimension `front` of the result, among the dimensions of x that are left. Negative positions count from the end,
+# unless the attr `wrap` is False.
 
 
 def _index_shape(types: tuple[Type, ...]) -> Shape:
@@ -56,7 +57,8 @@ def _picked(x: Type, indices: tuple[Type, ...], attrs: Attrs, axes: list[Expr]) 
     for k, (d, t) in enumerate(zip(attrs["dims"], indices, strict=True)):
         own = axes[front + rank - len(t.shape) : front + rank]
         index = tuple(index_const(0) if n == 1 else a for a, n in zip(own, t.shape, strict=True))
-        places[d] = wrapped(Read(f"a{k + 1}", index, i64), x.shape[d])
+        position = Read(f"a{k + 1}", index, i64)
+        places[d] = wrapped(position, x.shape[d]) if attrs.get("wrap", True) else position
     return tuple(places[d] if d in places else next(rest) for d in range(len(x.shape)))
 
 
@@ -88,7 +90,7 @@ def _places(x: Any, indices: Any, dims: tuple[int, ...]) -> tuple[Any, Any]:
     return np.transpose(x, order), tuple(np.broadcast_arrays(*indices))
 
 
-def _pick_reference(x: Any, *indices: Any, dims: tuple[int, ...], front: int) -> Any:
+def _pick_reference(x: Any, *indices: Any, dims: tuple[int, ...], front: int, wrap: bool = True) -> Any:
     moved, key = _places(x, indices, dims)
     rank = key[0].ndim
     return np.moveaxis(moved[key], range(rank), range(front, front + rank))
@@ -132,7 +134,7 @@ def _pick_put_vjp(b: Any, g: Any, y: Any, x: Any, *rest: Any) -> tuple[Any, ...]
     return b("pick_put", g, *indices, zeros, **y.attrs), *[None] * len(indices), b("pick", g, *indices, **y.attrs)
 
 
-def _placed(x: Any, *rest: Any, dims: tuple[int, ...], front: int, add: bool) -> Any:
+def _placed(x: Any, *rest: Any, dims: tuple[int, ...], front: int, add: bool, wrap: bool = True) -> Any:
     result = np.array(x)
     moved, key = _places(result, rest[:-1], dims)
     rank = key[0].ndim
@@ -150,7 +152,7 @@ _I, _J = np.array([[1], [0]]), np.array([2, -1, 0])
 define(
     Op(
         "pick", "Elements of x at positions of the dimensions `dims`, one index tensor each; negative ones wrap.",
-        _pick_infer, _pick_vjp, _pick_kernel, reference=_pick_reference,
+        _pick_infer, _pick_vjp, _pick_kernel, reference=_pick_reference, outside=IndexError, wraps=True,
         samples=lambda: [
             ((_X, _I, _J), {"dims": (0, 1), "front": 0}), ((_X, _J, _I), {"dims": (1, 2), "front": 1}),
             ((_X, _I, _J), {"dims": (0, 2), "front": 0}), ((_X, np.zeros(0, int), _I[0]), {"dims": (0, 2), "front": 0}),
@@ -160,7 +162,8 @@ define(
 define(
     Op(
         "pick_add", "x with src added at the positions that `pick` reads.", _place_infer, _pick_add_vjp,
-        _place_kernel("+="), reference=lambda *args, **attrs: _placed(*args, **attrs, add=True),
+        _place_kernel("+="), reference=lambda *args, **attrs: _placed(*args, **attrs, add=True), outside=IndexError,
+        wraps=True,
         samples=lambda: [((_X, _I, _J % 2, np.ones((2, 3, 4))), {"dims": (0, 1), "front": 0})],
     )
 )  # fmt: skip
@@ -168,7 +171,7 @@ define(
     Op(
         "pick_put", "x with src written at the positions that `pick` reads, in order: the last write wins.",
         _place_infer, _pick_put_vjp, _place_kernel("="),
-        reference=lambda *args, **attrs: _placed(*args, **attrs, add=False),
+        reference=lambda *args, **attrs: _placed(*args, **attrs, add=False), outside=IndexError, wraps=True,
         samples=lambda: [((_X, np.array([2, 0, 1]), _I, -_X[:, :2, :3]), {"dims": (1, 2), "front": 1}),
                          ((_M.astype(np.float32), np.array([2, -1, 0]), -_M.astype(np.float32)), _ROWS)],
     )
@@ -264,7 +267,7 @@ for _name, _op, _ufunc, _vjp, _doc in (
     define(
         Op(
             _name, f"x with src at `index` along `dim` {_doc}.", _scatter_infer, _vjp, _scatter_kernel(_op),
-            reference=_scatter_reference(_ufunc),
+            reference=_scatter_reference(_ufunc), outside=RuntimeError,
             samples=lambda: [((_M, _K[:, :1] % 2, _M[:, 2:3] * 0.3), {"dim": 1}),
                              ((_M, np.array([[0, 2], [1, 3]]), _M[::-1] * 1.7), {"dim": 1})],
         )

@@ -143,7 +143,18 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    """Each class as a row with 1 at its place; `num_classes` -1: one more than the largest."""
+    if tensor.dtype is not dt.i64:
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if tensor.numel() == 0 and num_classes <= 0:
+        raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    if num_classes == 0 or num_classes < -1:
+        raise RuntimeError("num_classes should be positive")
+    if tensor.numel() and int(tensor.min().item()) < 0:
+        raise RuntimeError("Class values must be non-negative.")
     n = int(tensor.max().item()) + 1 if num_classes == -1 else num_classes
+    if tensor.numel() and int(tensor.max().item()) >= n:
+        raise RuntimeError("Class values must be smaller than num_classes.")
     return (tensor.unsqueeze(-1) == Tensor(_iota(n))).long()  # type: ignore[no-any-return]
 
 
