@@ -10,7 +10,7 @@ import numpy as np
 from tdsl.broadcasting import atleast_2d, expand, several
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import IndexError, RuntimeError, TypeError
-from tdsl.elementwise import result_type, where
+from tdsl.elementwise import made, result_type, where
 from tdsl.parts import diagonal, narrow
 from tdsl.recording import record
 from tdsl.shapes import cat, pad_constant, stack
@@ -115,7 +115,7 @@ def repeat(input: Tensor, *repeats: Any, **named: Any) -> Tensor:
         raise RuntimeError(f"Trying to create tensor with negative dimension {min(whole)}: {whole}")
     x = reshape(input, [n for s in shape for n in (1, s)])
     x = expand(x, [n for r, s in zip(times, shape, strict=True) for n in (r, s)])
-    return Tensor(record("reshape", x.value, shape=tuple(whole)))
+    return made(record("copy", record("reshape", x.value, shape=tuple(whole))), input)
 
 
 def tile(input: Tensor, *dims: Any, **named: Any) -> Tensor:
@@ -154,7 +154,8 @@ def repeat_interleave(
         raise RuntimeError(f"repeat_interleave: Invalid output_size, expected {n * times} but got {output_size}")
     wide = unsqueeze(x, d + 1)
     wide = expand(wide, (*x.shape[: d + 1], times, *x.shape[d + 1 :]))
-    return Tensor(record("reshape", wide.value, shape=(*x.shape[:d], n * times, *x.shape[d + 1 :])))
+    shape = (*x.shape[:d], n * times, *x.shape[d + 1 :])
+    return made(record("copy", record("reshape", wide.value, shape=shape)), input)
 
 
 def _check_counts(repeats: Tensor) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tdsl import broadcasting, parts, views
 from tdsl.compiler.source import RuntimeError
-from tdsl.elementwise import value_of
+from tdsl.elementwise import made, value_of
 from tdsl.parts import as_strided, diagonal, select, slice_dim, slice_range
 from tdsl.recording import hold, record
 from tdsl.tensor import Tensor, contiguous_strides
@@ -23,7 +23,7 @@ __all__ = [
 
 def copied(x: Tensor) -> Tensor:
     """The elements in a tensor of its own; the gradient flows through."""
-    return Tensor(record("reshape", x.value, shape=tuple(x.shape)))
+    return made(record("copy", x.value), x)
 
 
 def _copying(view: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -151,7 +151,7 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
         raise RuntimeError("dimensions must larger than 1")
     if self.ndim > 2 and len(set(self.shape)) > 1:
         raise RuntimeError("all dimensions of input must be of equal length")
-    self.check_writable()
+    self.check_writable(overlap=True)
     rows, columns = self.shape[0], self.shape[1]
     step, length, place = sum(self.stride()), min(self.shape), self.storage_offset()
     as_strided(self, (length,), (step,), place).fill_(fill_value)

@@ -231,10 +231,10 @@ def _spread_mask(mask: Tensor, x: Tensor) -> Tensor:
     return reshape(mask, tuple(mask.shape) + (1,) * (x.ndim - mask.ndim))
 
 
-def copy_into(view: Tensor, value: Any) -> None:
-    """view.copy_(value): cast and broadcast."""
-    view.check_writable()
+def copy_into(view: Tensor, value: Any, overlap: bool = False) -> None:
+    """view.copy_(value): cast and broadcast. `overlap`: into elements that lie in one place, too."""
     source = as_operand(value)
+    view.check_writable(overlap)
     if isinstance(source, Tensor):
         shape = tuple(source.shape)
         while len(shape) > view.ndim and shape[0] == 1:
@@ -256,10 +256,11 @@ def filled(value: Number, dtype: dt.DType) -> Value:
 
 def _filled(source: Tensor | Number, like: Tensor) -> Value:
     """The source as like's dtype and shape."""
-    value = value_of(source, like.dtype) if isinstance(source, Tensor) else filled(source, like.dtype)
-    own = value.is_number or isinstance(source, Tensor) and value is source.value
-    if own and value.shape == tuple(like.shape):
-        return record("reshape", value, shape=value.shape)  # a copy: each tensor has values of its own
+    if not isinstance(source, Tensor):
+        return record("expand", filled(source, like.dtype), shape=tuple(like.shape))
+    value = value_of(source, like.dtype)
+    if value is source.value and value.shape == tuple(like.shape):
+        return record("copy", value)  # a copy: each tensor has values of its own
     return value if value.shape == tuple(like.shape) else record("expand", value, shape=tuple(like.shape))
 
 

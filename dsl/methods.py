@@ -26,7 +26,7 @@ from tdsl import (
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import DTypeError, RuntimeError
-from tdsl.elementwise import unary, where
+from tdsl.elementwise import made, unary, where
 from tdsl.recording import record
 from tdsl.tensor import Device, Tensor, type_name
 
@@ -49,7 +49,7 @@ def to(input: Tensor, *args: Any, dtype: DType | None = None, copy: bool = False
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     """A tensor of its own with the same elements; the gradient flows through."""
-    return Tensor(record("reshape", input.value, shape=tuple(input.shape)))
+    return made(record("copy", input.value), input)
 
 
 def _converter(dtype: DType) -> Callable[[Tensor], Tensor]:
@@ -99,7 +99,7 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def fill_(self: Tensor, value: Any) -> Tensor:
     if isinstance(value, bool | int | float):
         creation._fill_value(value, self.dtype)
-    indexing.copy_into(self, value)
+    indexing.copy_into(self, value, overlap=True)
     return self
 
 

@@ -181,7 +181,7 @@ def release(value: Value) -> None:
 
 _CHEAP = frozenset(
     "add sub mul neg abs sign floor ceil round trunc relu where cast eq ne lt le gt ge and or xor not isnan maximum "
-    "minimum reshape permute expand full slice constant iota detach flip pad as_strided".split()
+    "minimum reshape permute expand full slice constant iota detach copy flip pad as_strided".split()
 )
 
 

@@ -178,7 +178,8 @@ def _check_vector(name: str, input: Tensor, d: int, index: Tensor, source: Tenso
         raise RuntimeError(
             f"{name}: Number of indices ({index.numel()}) should be equal to source.size(dim): ({count}), for dim: {d}"
         )
-    others = [tuple(s for k, s in enumerate(lifted(x).shape) if k != d) for x in (input, source)]
+    both = input.ndim > 0 and source.ndim > 0
+    others = [tuple(s for k, s in enumerate(x.shape) if k != d or not both) for x in (input, source)]
     if others[0] != others[1]:
         raise RuntimeError(
             "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "

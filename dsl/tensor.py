@@ -431,8 +431,11 @@ class Tensor:
 
     # ---- in place
 
-    def check_writable(self) -> None:
-        """PyTorch's rules for in-place ops while grad mode is on, and for tensors that overlap themselves."""
+    def check_writable(self, overlap: bool = False) -> None:
+        """PyTorch's rules for in-place ops while grad mode is on, and for tensors that overlap themselves.
+
+        `overlap`: every element is written with the same value, so that these are allowed.
+        """
         if Mode.grad:
             tape = self.value.tape
             if tape is not None and tape.leaf is not None and not self._chain:
@@ -443,7 +446,9 @@ class Tensor:
                 raise RuntimeError(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
                 )
-        if self._layout is not None and any(s == 0 and n > 1 for s, n in zip(self._layout[0], self.shape, strict=True)):
+        if overlap or self._layout is None:
+            return
+        if any(s == 0 and n > 1 for s, n in zip(self._layout[0], self.shape, strict=True)):
             raise RuntimeError(OVERLAP)
 
     def assign(self, value: Value, bump: bool = True) -> Tensor:
@@ -474,12 +479,7 @@ class Tensor:
 
     def _base_value(self, value: Value, storage: Storage) -> Value:
         """The storage's value after this view of it became `value`: the chain of views run backwards."""
-        bases = [storage.value]
-        for op, attrs in self._chain[:-1]:
-            bases.append(record(op, bases[-1], **attrs))
-        for (op, attrs), base in zip(reversed(self._chain), reversed(bases), strict=False):
-            value = _UNDO[op](base, value, attrs)
-        return value
+        return _unviewed(self._chain, storage.value, value)
 
     def _write(self, value: Value, storage: Storage) -> None:
         """Into bytes that somebody outside shares: at once."""
@@ -674,23 +674,55 @@ def _undo_reshape(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
     return record("reshape", new, shape=base.shape)
 
 
-def _undo_expand(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
-    """Written only where no dimension was stretched."""
-    if prod(new.shape) != prod(base.shape):  # type: ignore[arg-type]
-        raise RuntimeError(OVERLAP)
-    return record("reshape", new, shape=base.shape)
+Chain = Sequence[tuple[str, dict[str, Any]]]
 
 
-def _undo_places(op: str) -> Callable[[Value, Value, dict[str, Any]], Value]:
-    """Written at the positions that the view reads, found by viewing positions; where it reads twice the last wins."""
+def _viewed(chain: Chain, base: Value) -> Value:
+    for op, attrs in chain:
+        base = record(op, base, **attrs)
+    return base
 
-    def undo(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
-        n, count = prod(base.shape), prod(new.shape)  # type: ignore[arg-type]
-        places = record(op, record("reshape", record("iota", length=n), shape=base.shape), **attrs)
-        flat = [record("reshape", v, shape=(k,)) for v, k in ((base, n), (places, count), (new, count))]
-        return record("reshape", record("scatter_put", *flat, dim=0), shape=base.shape)
 
-    return undo
+def _unviewed(chain: Chain, base: Value, new: Value) -> Value:
+    """The base after the view of it that the chain makes became `new`: the views run backwards."""
+    last = max((k for k, (op, _) in enumerate(chain) if op == "bitcast"), default=-1)
+    if last >= 0:
+        before = _viewed(chain[:last], base)
+        bytes_ = _unviewed(chain[last + 1 :], _viewed(chain[last : last + 1], before), new)
+        return _unviewed(chain[:last], base, record("bitcast", bytes_, dtype=before.dtype))
+    bases = [base]
+    for link in chain[:-1]:
+        bases.append(_viewed((link,), bases[-1]))
+    if any(_overlaps(op, attrs, b) for (op, attrs), b in zip(chain, bases, strict=False)):
+        return _written_at(chain, base, new)
+    for (op, attrs), b in zip(reversed(chain), reversed(bases), strict=False):
+        new = _UNDO[op](b, new, attrs)
+    return new
+
+
+def _written_at(chain: Chain, base: Value, new: Value) -> Value:
+    """Base written at the positions that a chain of views reads, found by viewing positions; where it reads twice
+    the last write wins."""
+    n, count = prod(base.shape), prod(new.shape)  # type: ignore[arg-type]
+    places = _viewed(chain, record("reshape", record("iota", length=n), shape=base.shape))
+    flat = [record("reshape", v, shape=(k,)) for v, k in ((base, n), (places, count), (new, count))]
+    return record("reshape", record("scatter_put", *flat, dim=0), shape=base.shape)
+
+
+def _overlaps(op: str, attrs: dict[str, Any], base: Value) -> bool:
+    """Whether a view may show an element of its base twice."""
+    if op == "expand":
+        return attrs["shape"] != base.shape
+    if op == "unfold":
+        return attrs["step"] < attrs["size"]  # type: ignore[no-any-return]
+    if op != "as_strided":
+        return False
+    reach = 0  # what the dimensions of smaller strides span
+    for stride, n in sorted((s, n) for n, s in zip(attrs["shape"], attrs["strides"], strict=True) if n > 1):
+        if stride <= reach:
+            return True
+        reach += (n - 1) * stride
+    return False
 
 
 _CUT = ("detach", "bitcast")  # views that no gradient flows through
@@ -698,11 +730,10 @@ _UNDO: dict[str, Callable[[Value, Value, dict[str, Any]], Value]] = {
     "slice": _undo_slice,
     "permute": _undo_permute,
     "reshape": _undo_reshape,
-    "expand": _undo_expand,
+    "expand": _undo_reshape,  # one that stretches nothing: see `_overlaps`
     "detach": lambda base, new, attrs: new,
-    "bitcast": lambda base, new, attrs: record("bitcast", new, dtype=base.dtype),
-    "unfold": _undo_places("unfold"),
-    "as_strided": _undo_places("as_strided"),
+    "unfold": lambda base, new, attrs: _written_at((("unfold", attrs),), base, new),
+    "as_strided": lambda base, new, attrs: _written_at((("as_strided", attrs),), base, new),
 }
 
 

@@ -76,20 +76,12 @@ def _resolved(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 def view_layout(x: Tensor, shape: tuple[int, ...]) -> Layout | None:
     """The strides of a view of x under another shape; None when there are none."""
     offset = x.storage_offset()
-    if tuple(x.shape) == shape:
-        return x.stride(), offset
-    if x.numel() == 0 or x.is_contiguous():
-        return contiguous_strides(shape), offset
-    old = [(n, s) for n, s in zip(x.shape, x.stride(), strict=True) if n != 1]
+    if x.numel() == 0:
+        return (x.stride() if tuple(x.shape) == shape else contiguous_strides(shape)), offset
     strides: list[int] = []
     k = len(shape) - 1
-    while old:
-        n, step = old.pop()
-        base = step
-        while old and old[-1][1] == n * step:  # runs of dimensions that lie dense in memory
-            m, _ = old.pop()
-            n *= m
-        left, stride = n, base
+    for count, base in reversed(_dense_runs(x.shape, x.stride())):
+        left, stride = count, base
         while k >= 0 and (left > 1 or shape[k] == 1):
             if left % shape[k]:
                 return None
@@ -99,8 +91,23 @@ def view_layout(x: Tensor, shape: tuple[int, ...]) -> Layout | None:
             k -= 1
         if left != 1:
             return None
-    strides += [1] * (k + 1)
     return tuple(reversed(strides)), offset
+
+
+def _dense_runs(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+    """Dimensions in the fewest groups that lie dense in memory: (elements, stride of the last) of each, in order.
+
+    A dimension of size 1 lies dense with any other.
+    """
+    runs: list[tuple[int, int]] = []
+    count, base = 1, strides[-1] if strides else 1
+    for n, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if n != 1 and stride != count * base:
+            runs.append((count, base))
+            count, base = 1, stride
+        count *= n
+    runs.append((count, base))
+    return runs[::-1]
 
 
 def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
@@ -114,7 +121,7 @@ def reshape(input: Tensor, *shape: Any, **named: Any) -> Tensor:
     new = _resolved(input, numbers("reshape", "shape", shape, named))
     layout = view_layout(input, new)
     if layout is None:
-        return made(record("reshape", input.value, shape=new), input)
+        return made(record("copy", record("reshape", input.value, shape=new)), input)
     return input.alias("reshape", layout, shape=new)
 
 

@@ -254,3 +254,14 @@ define(
         samples=lambda: [((np.arange(3.0),), {})],
     )
 )
+define(
+    Op(
+        "copy",
+        "x, in memory of its own.",
+        lambda types, attrs: types[0],
+        lambda b, g, y, x: (g,),
+        lambda types, result, attrs: pointwise(types, result, lambda x: x),
+        reference=lambda x: x,
+        samples=lambda: [((np.arange(3.0),), {})],
+    )
+)

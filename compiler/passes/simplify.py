@@ -68,7 +68,7 @@ def _neg(node: Value) -> Value | None:
     return x.args[0] if x.op is not None and x.op.name == "neg" else None
 
 
-def _detach(node: Value) -> Value | None:
+def _same(node: Value) -> Value | None:
     return node.args[0]
 
 
@@ -147,7 +147,8 @@ def _where(node: Value) -> Value | None:
 
 
 _RULES = {
-    "mul": _mul, "div": _div, "add": _add, "sub": _sub, "neg": _neg, "detach": _detach, "cast": _cast,
+    "mul": _mul, "div": _div, "add": _add, "sub": _sub, "neg": _neg, "detach": _same, "copy": _same,
+    "cast": _cast,
     "reshape": _reshape, "permute": _permute, "expand": _expand, "full": _expand, "slice": _slice, "sum": _sum,
     "amax": _sum, "amin": _sum, "where": _where,
 }  # fmt: skip
