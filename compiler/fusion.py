@@ -253,7 +253,7 @@ class Fusion:
             return plain
         body = self.body[arg]
         if read.checked or read.fill is not None:
-            moved = _moved_read(body, read)
+            moved = _moved_read(body, read, self.value)
             if moved is not None:
                 return moved
             if read.checked:
@@ -375,7 +375,7 @@ def _is_zero(e: Expr) -> bool:
     return isinstance(e, Const) and e.value == 0
 
 
-def _moved_read(body: Body, read: Read) -> Read | None:
+def _moved_read(body: Body, read: Read, value: Mapping[str, Value]) -> Read | None:
     """The read with its fill and its check moved to what a permutation of axes reads; None if it is no such view."""
     inner = body.expr
     if not isinstance(inner, Read) or inner.fill is not None or inner.checked:
@@ -383,6 +383,10 @@ def _moved_read(body: Body, read: Read) -> Read | None:
     at = {b.name: e for b, e in zip(body.binders, read.index, strict=True)}
     if not all(isinstance(e, Axis) and e.name in at or isinstance(e, Const) and e.value == 0 for e in inner.index):
         return None
+    extent = {b.name: b.hi for b in body.binders}
+    shape = value[inner.tensor].shape
+    if any(isinstance(e, Axis) and extent[e.name] != n for e, n in zip(inner.index, shape, strict=True)):
+        return None  # a part: outside it there are elements
     used = [e.name for e in inner.index if isinstance(e, Axis)]
     free = [b for b in body.binders if b.name not in used]
     if len(set(used)) != len(used) or any(not _is_zero(at[b.name]) for b in free):

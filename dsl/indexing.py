@@ -164,6 +164,7 @@ def _mask(x: Tensor, d: int, mask: Tensor, left: list[tuple[int, Tensor]]) -> tu
 
 def getitem(x: Tensor, key: Any) -> Tensor:
     view, left = _basic(x, _without_ellipsis(_items(key), x.ndim))
+    _check_empty(view, left)
     if not left:
         return view if view is not x else x.alias("reshape", (x.stride(), x.storage_offset()), shape=tuple(x.shape))
     if len(left) == 1:
@@ -171,6 +172,11 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         return op("take", view, index, dim=d)
     indices, attrs = _joined(left)
     return op("pick", view, *indices, **attrs)
+
+
+def _check_empty(view: Tensor, left: list[tuple[int, Tensor]]) -> None:
+    if any(view.shape[d] == 0 for d, _ in left) and all(index.numel() for _, index in left):
+        raise IndexError("index is out of bounds for dimension with size 0")
 
 
 def _joined(left: list[tuple[int, Tensor]]) -> tuple[list[Tensor], dict[str, Any]]:
@@ -267,6 +273,7 @@ def _filled(source: Tensor | Number, like: Tensor) -> Value:
 def _put(x: Tensor, view: Tensor, left: list[tuple[int, Tensor]], value: Any, accumulate: bool = False) -> None:
     """Write, or add, at positions; of several writes to one position the last wins."""
     x.check_writable()
+    _check_empty(view, left)
     indices, attrs = _joined(left)
     source = as_operand(value)
     if isinstance(source, Tensor) and source.dtype is not x.dtype:
