@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 
 from tdsl import printing
+from tdsl.aliasing import CUT, Chain, unviewed
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.graph import Type, Value, apply, input_value, number
@@ -131,7 +132,7 @@ class Tensor:
     def __init__(self, value: Value) -> None:
         self._value = value
         self._storage: Storage | None = None
-        self._chain: tuple[tuple[str, dict[str, Any]], ...] = ()
+        self._chain: Chain = ()
         self._seen = 0
         self._layout: Layout | None = None
         self._grad: Tensor | None = None
@@ -149,7 +150,7 @@ class Tensor:
         value = storage.value
         for op, attrs in self._chain:
             value = record(op, value, **attrs)
-            if op in _CUT:
+            if op in CUT:
                 value.tape = None
         self._value, self._seen = value, storage.changes
         return value
@@ -186,7 +187,7 @@ class Tensor:
         storage = self.storage()
         base = self._plain(storage.value)
         base._storage, base._seen = storage, storage.changes
-        if any(op in _CUT for op, _ in self._chain):
+        if any(op in CUT for op, _ in self._chain):
             base = base.detach()
         flat = base.alias("reshape", None, shape=(base.numel(),))
         if base.dtype is self.dtype:
@@ -479,7 +480,7 @@ class Tensor:
 
     def _base_value(self, value: Value, storage: Storage) -> Value:
         """The storage's value after this view of it became `value`: the chain of views run backwards."""
-        return _unviewed(self._chain, storage.value, value)
+        return unviewed(self._chain, storage.value, value)
 
     def _write(self, value: Value, storage: Storage) -> None:
         """Into bytes that somebody outside shares: at once."""
@@ -656,85 +657,6 @@ def from_array(array: np.ndarray[Any, Any]) -> Tensor:
         )
     flat = np.ascontiguousarray(array).reshape(-1)
     return Tensor(input_value(Type(dtype, tuple(array.shape)), Buffer(flat)))
-
-
-# ---- how a write through a view changes what it is a view of
-
-
-def _undo_slice(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
-    return record("slice_update", base, new, **attrs)
-
-
-def _undo_permute(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
-    dims = attrs["dims"]
-    return record("permute", new, dims=tuple(dims.index(k) for k in range(len(dims))))
-
-
-def _undo_reshape(base: Value, new: Value, attrs: dict[str, Any]) -> Value:
-    return record("reshape", new, shape=base.shape)
-
-
-Chain = Sequence[tuple[str, dict[str, Any]]]
-
-
-def _viewed(chain: Chain, base: Value) -> Value:
-    for op, attrs in chain:
-        base = record(op, base, **attrs)
-    return base
-
-
-def _unviewed(chain: Chain, base: Value, new: Value) -> Value:
-    """The base after the view of it that the chain makes became `new`: the views run backwards."""
-    last = max((k for k, (op, _) in enumerate(chain) if op == "bitcast"), default=-1)
-    if last >= 0:
-        before = _viewed(chain[:last], base)
-        bytes_ = _unviewed(chain[last + 1 :], _viewed(chain[last : last + 1], before), new)
-        return _unviewed(chain[:last], base, record("bitcast", bytes_, dtype=before.dtype))
-    bases = [base]
-    for link in chain[:-1]:
-        bases.append(_viewed((link,), bases[-1]))
-    if any(_overlaps(op, attrs, b) for (op, attrs), b in zip(chain, bases, strict=False)):
-        return _written_at(chain, base, new)
-    for (op, attrs), b in zip(reversed(chain), reversed(bases), strict=False):
-        new = _UNDO[op](b, new, attrs)
-    return new
-
-
-def _written_at(chain: Chain, base: Value, new: Value) -> Value:
-    """Base written at the positions that a chain of views reads, found by viewing positions; where it reads twice
-    the last write wins."""
-    n, count = prod(base.shape), prod(new.shape)  # type: ignore[arg-type]
-    places = _viewed(chain, record("reshape", record("iota", length=n), shape=base.shape))
-    flat = [record("reshape", v, shape=(k,)) for v, k in ((base, n), (places, count), (new, count))]
-    return record("reshape", record("scatter_put", *flat, dim=0), shape=base.shape)
-
-
-def _overlaps(op: str, attrs: dict[str, Any], base: Value) -> bool:
-    """Whether a view may show an element of its base twice."""
-    if op == "expand":
-        return attrs["shape"] != base.shape
-    if op == "unfold":
-        return attrs["step"] < attrs["size"]  # type: ignore[no-any-return]
-    if op != "as_strided":
-        return False
-    reach = 0  # what the dimensions of smaller strides span
-    for stride, n in sorted((s, n) for n, s in zip(attrs["shape"], attrs["strides"], strict=True) if n > 1):
-        if stride <= reach:
-            return True
-        reach += (n - 1) * stride
-    return False
-
-
-_CUT = ("detach", "bitcast")  # views that no gradient flows through
-_UNDO: dict[str, Callable[[Value, Value, dict[str, Any]], Value]] = {
-    "slice": _undo_slice,
-    "permute": _undo_permute,
-    "reshape": _undo_reshape,
-    "expand": _undo_reshape,  # one that stretches nothing: see `_overlaps`
-    "detach": lambda base, new, attrs: new,
-    "unfold": lambda base, new, attrs: _written_at((("unfold", attrs),), base, new),
-    "as_strided": lambda base, new, attrs: _written_at((("as_strided", attrs),), base, new),
-}
 
 
 # ---- helpers of all the functions
