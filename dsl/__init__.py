@@ -73,7 +73,13 @@ bool = bool_
 __version__ = "0.1.0"
 
 _LAZY = ("nn", "optim", "utils", "autograd", "inspection")
-_LAZY_NAMES = {"index": ("tdsl.lang.index", "index"), "load": ("tdsl.lang.modules", "load")}
+_LAZY_NAMES = {
+    "index": ("tdsl.lang.index", "index"),
+    "load": ("tdsl.saving", "load"),
+    "save": ("tdsl.saving", "save"),
+    "save_safetensors": ("tdsl.saving", "save_safetensors"),
+    "load_safetensors": ("tdsl.saving", "load_safetensors"),
+}
 
 
 def __getattr__(name: str) -> Any:
