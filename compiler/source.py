@@ -195,6 +195,12 @@ class RuntimeError(TdslError, builtins.RuntimeError):
     code = "E0300"
 
 
+class NotImplementedError(TdslError, builtins.NotImplementedError):
+    """What PyTorch has no kernel for, either. A RuntimeError, as Python's own is."""
+
+    code = "E0307"
+
+
 class MemoryError(TdslError, builtins.MemoryError, builtins.RuntimeError):
     """More memory asked for than there is."""
 

@@ -49,14 +49,18 @@ from tdsl.einsum import *
 from tdsl.elementwise import *
 from tdsl.formulas import *
 from tdsl.gathering import *
+from tdsl.histograms import *
 from tdsl.methods import clone as clone
 from tdsl.random import *
 from tdsl.reductions import *
 from tdsl.runtime.threads import get_num_threads as get_num_threads
 from tdsl.runtime.threads import set_num_threads as set_num_threads
+from tdsl.scans import *
 from tdsl.scattering import *
+from tdsl.sets import *
 from tdsl.shapes import *
 from tdsl.sorting import *
+from tdsl.statistics import *
 from tdsl.tensor import Device as Device
 from tdsl.tensor import Size as Size
 from tdsl.tensor import Tensor as Tensor
@@ -72,7 +76,7 @@ uint8 = u8
 bool = bool_
 __version__ = "0.1.0"
 
-_LAZY = ("nn", "optim", "utils", "autograd", "inspection")
+_LAZY = ("masked", "nn", "optim", "utils", "autograd", "inspection")
 _LAZY_NAMES = {
     "index": ("tdsl.lang.index", "index"),
     "load": ("tdsl.saving", "load"),

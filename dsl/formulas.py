@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 
 from tdsl import elementwise as ew
-from tdsl import reductions, shapes
+from tdsl import reductions, shapes, statistics
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import RuntimeError
 from tdsl.elementwise import constant, floating, where
 from tdsl.tensor import Number, Tensor
 
 __all__ = [
-    "acos", "addcdiv", "addcmul", "addmm", "aminmax", "asin", "atan", "baddbmm", "bitwise_left_shift",
-    "bitwise_right_shift", "can_cast", "cosh", "count_nonzero", "dist", "exp2", "finfo", "fmax",
+    "acos", "addcdiv", "addcmul", "addmm", "asin", "atan", "baddbmm", "bitwise_left_shift",
+    "bitwise_right_shift", "can_cast", "cosh", "dist", "exp2", "finfo", "fmax",
     "fmin", "frac", "heaviside", "hypot", "iinfo", "is_floating_point", "is_tensor", "kron", "lerp",
     "log10", "log2",
     "logaddexp",
-    "nan_to_num", "nanmean", "nansum", "numel", "rsub", "sinh", "std_mean", "trace", "var_mean", ]  # fmt: skip
+    "nan_to_num", "numel", "rsub", "sinh", "trace", ]  # fmt: skip
 
 # ---- elementwise
 
@@ -171,35 +171,8 @@ class iinfo:
 # ---- reductions
 
 
-def var_mean(input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    variance = reductions.var(input, dim, keepdim=keepdim, correction=correction)
-    return variance, reductions.mean(input, dim, keepdim)
-
-
-def std_mean(input: Tensor, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    deviation = reductions.std(input, dim, keepdim=keepdim, correction=correction)
-    return deviation, reductions.mean(input, dim, keepdim)
-
-
-def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
-    return reductions.sum(ew.ne(input, 0), dim)
-
-
-def nansum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    return reductions.sum(where(ew.isnan(input), 0, input), dim, keepdim)
-
-
-def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    count = reductions.sum(~ew.isnan(input), dim, keepdim)
-    return nansum(input, dim, keepdim) / count  # type: ignore[no-any-return]
-
-
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    return reductions.norm(input - other, p)
-
-
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[Tensor, Tensor]:
-    return reductions.amin(input, dim, keepdim), reductions.amax(input, dim, keepdim)
+    return statistics.norm(input - other, p)
 
 
 # ---- arrangements

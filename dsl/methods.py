@@ -14,13 +14,17 @@ from tdsl import (
     elementwise,
     formulas,
     gathering,
+    histograms,
     indexing,
     parts,
     random,
     reductions,
+    scans,
     scattering,
+    sets,
     shapes,
     sorting,
+    statistics,
     views,
 )
 from tdsl.compiler import dtype as dt
@@ -189,7 +193,7 @@ def _become(view: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def attach() -> None:
     """Give Tensor its methods."""
-    for module in (elementwise, formulas, reductions, shapes, arrangements, sorting, gathering, scattering):
+    for module in _ROOMS:
         for name in module.__all__:
             if name not in _NOT_METHODS:
                 setattr(Tensor, name, getattr(module, name))
@@ -221,12 +225,15 @@ def attach() -> None:
     Tensor.__setitem__ = indexing.setitem  # type: ignore[method-assign]
 
 
+_ROOMS = (elementwise, formulas, reductions, scans, statistics, sorting, sets, histograms, shapes, arrangements,
+          gathering, scattering)  # fmt: skip
 # Functions of several tensors, of numbers, or with a method of another order of arguments.
 _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "row_stack", "column_stack",
                 "meshgrid", "broadcast_shapes", "broadcast_tensors", "block_diag", "cartesian_prod", "combinations",
                 "tril_indices", "triu_indices", "vander", "unravel_index", "fill", "atleast_1d", "atleast_2d",
                 "atleast_3d", "finfo", "iinfo", "numel",
-                "searchsorted", "bucketize", "where", "result_type", "can_cast", "is_tensor",
+                "searchsorted", "bucketize", "isin", "trapezoid", "trapz", "cumulative_trapezoid", "histogramdd",
+                "std_mean", "var_mean", "where", "result_type", "can_cast", "is_tensor",
                 "is_floating_point", "gelu",
                 "hardtanh")  # fmt: skip
 _HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_",
@@ -236,8 +243,8 @@ _IN_PLACE = ("add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt
              "logical_not masked_fill masked_scatter scatter scatter_add scatter_reduce index_add index_fill "
              "index_copy index_reduce put tril triu "
              "expm1 log1p atan2 bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge addcmul addcdiv lerp "
-             "addmm baddbmm frac exp2 log2 log10 asin acos atan sinh cosh nan_to_num hypot cumsum cumprod subtract "
-             "multiply divide true_divide negative absolute").split()  # fmt: skip
+             "addmm baddbmm frac exp2 log2 log10 asin acos atan sinh cosh nan_to_num hypot cumsum cumprod renorm "
+             "subtract multiply divide true_divide negative absolute").split()  # fmt: skip
 _CONVERSIONS = {"float": dt.f32, "double": dt.f64, "long": dt.i64, "int": dt.i32, "bool": dt.bool_, "byte": dt.u8}
 _ARITHMETIC = {"add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul, "truediv": elementwise.div,
                "floordiv": elementwise.floor_divide, "mod": elementwise.remainder, "pow": elementwise.pow,

@@ -1,42 +1,40 @@
-"""Order statistics: positions come from NumPy at once, values are gathered, so gradients flow through them."""
+"""Order under PyTorch's names: positions are recorded, and values gathered at them, so that gradients flow."""
 
 from __future__ import annotations
 
-from collections import namedtuple
 from typing import Any
 
-import numpy as np
-
 from tdsl.compiler import dtype as dt
-from tdsl.compiler.source import IndexError, RuntimeError
-from tdsl.tensor import Tensor, from_array, op, wrap_dim
+from tdsl.compiler.source import IndexError, NotImplementedError, RuntimeError, TypeError
+from tdsl.elementwise import category_dtype
+from tdsl.recording import record
+from tdsl.reductions import gathered, numpy_names, one_dim
+from tdsl.return_types import return_type
+from tdsl.tensor import Tensor, op, type_name
 
 __all__ = [
-    "Array", "argsort", "bincount", "bucketize", "cumprod", "kthvalue", "median", "msort", "searchsorted",
-    "sort", "topk", "unique",
+    "argsort", "bucketize", "isin", "kthvalue", "median", "mode", "msort", "nanmedian", "searchsorted", "sort", "topk",
 ]  # fmt: skip
 
-_SORT = namedtuple("sort", ["values", "indices"])  # type: ignore[name-match]
-_TOPK = namedtuple("topk", ["values", "indices"])  # type: ignore[name-match]
-_MEDIAN = namedtuple("median", ["values", "indices"])  # type: ignore[name-match]
-_KTH = namedtuple("kthvalue", ["values", "indices"])  # type: ignore[name-match]
-Array = np.ndarray[Any, Any]
+_SORT, _TOPK, _MEDIAN, _NANMEDIAN, _KTH, _MODE = (
+    return_type(name, "values indices") for name in ("sort", "topk", "median", "nanmedian", "kthvalue", "mode")
+)
 
 
-def _order(x: Array, d: int, descending: bool) -> Array:
-    """Positions in stable order along d; NaN is the largest."""
-    if not descending:
-        return np.argsort(x, d, kind="stable")
-    # a descending order that keeps equals in place is the reversed order of the reversed elements
-    backwards = np.argsort(np.flip(x, d), d, kind="stable")
-    return np.flip(x.shape[d] - 1 - backwards, d)
+def _zero_position() -> Tensor:
+    return Tensor(record("constant", value=0, dtype=dt.i64))
 
 
-def _gathered(input: Tensor, order: Array, d: int) -> tuple[Tensor, Tensor]:
-    indices = from_array(np.ascontiguousarray(order).astype(np.int64))
-    return op("gather", input, indices, dim=d), indices
+def _comparable(x: Tensor) -> Tensor:
+    """Bools are ordered as numbers."""
+    return x.to(dt.u8) if x.dtype is dt.bool_ else x  # type: ignore[no-any-return]
 
 
+def _places(name: str, x: Tensor, d: int, **attrs: Any) -> Tensor:
+    return op(name, _comparable(x), dim=d, **attrs) if x.ndim else _zero_position()
+
+
+@numpy_names
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """(values, indices), ascending, equals in place, NaN last (first when descending).
 
@@ -44,112 +42,163 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     >>> sort(tensor([3.0, 1.0, 2.0])).indices
     tensor([1, 2, 0])
     """
-    d = wrap_dim(dim, input.ndim)
-    if input.ndim == 0:
-        return _SORT(input.clone(), from_array(np.zeros((), np.int64)))
-    return _SORT(*_gathered(input, _order(input.array(), d, descending), d))
+    d = one_dim("sort", dim, input.ndim)
+    return _SORT(*gathered(input, _places("argsort", input, d, descending=bool(descending)), d, True))
 
 
+@numpy_names
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
-    return sort(input, dim, descending).indices  # type: ignore[no-any-return]
+    """The positions that sort along `dim`; equals stay in place."""
+    return _places("argsort", input, one_dim("argsort", dim, input.ndim), descending=bool(descending))
 
 
 def msort(input: Tensor) -> Tensor:
-    return sort(input, 0).values  # type: ignore[no-any-return]
+    """The elements in order along the first dimension."""
+    return ordered(input, 0) if input.ndim else input.clone()  # type: ignore[no-any-return]
+
+
+def ordered(x: Tensor, d: int) -> Tensor:
+    """The elements in order along d."""
+    return op("sort", x, dim=d)
 
 
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
-    """The k largest (or smallest) along dim, in order; NaN counts as the largest."""
-    d = wrap_dim(dim, input.ndim)
+    """(values, indices) of the k largest (or smallest) along `dim`, in order; NaN counts as the largest."""
+    d = one_dim("topk", dim, input.ndim)
     if not 0 <= k <= (input.shape[d] if input.ndim else 1):
         raise RuntimeError("selected index k out of range")
-    if input.ndim == 0:
-        return _TOPK(input.clone(), from_array(np.zeros((), np.int64)))
-    order = np.take(_order(input.array(), d, largest), np.arange(k), axis=d)
-    return _TOPK(*_gathered(input, order, d))
+    return _TOPK(*gathered(input, _places("topk", input, d, k=int(k), largest=bool(largest)), d, True))
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
-    d = wrap_dim(dim, input.ndim)
+    """(value, index) of the k-th smallest along `dim`, counted from 1."""
+    d = one_dim("kthvalue", dim, input.ndim)
+    if input.ndim and input.shape[d] == 0:
+        raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
     if not 1 <= k <= (input.shape[d] if input.ndim else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
-    order = np.take(_order(input.array(), d, False), [k - 1], axis=d)
-    values, indices = _gathered(input, order, d)
-    return _KTH(values, indices) if keepdim else _KTH(values.squeeze(d), indices.squeeze(d))
+    return _KTH(*gathered(input, _places("kth", input, d, k=int(k)), d, keepdim))
 
 
-def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle of all, the lower of two middles; along dim, (values, indices). A NaN wins."""
+def _median(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Any:
+    if input.dtype is dt.bool_:
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(input.dtype)}'")
+    ignore = name == "nanmedian"
     if dim is None:
-        flat = input.reshape(-1)
-        if flat.shape[0] == 0:
-            return from_array(np.array(np.nan, input.dtype.numpy))
-        return _middle(flat, 0, False).values
-    d = wrap_dim(dim, input.ndim)
+        return op("median", input, ignore_nan=ignore)
+    d = one_dim(name, dim, input.ndim)
     if input.ndim and input.shape[d] == 0:
-        raise IndexError(f"median(): Expected reduction dim {d} to have non-zero size.")
-    return _middle(input, d, keepdim)
+        raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+    kind = _NANMEDIAN if ignore else _MEDIAN
+    return kind(*gathered(input, _places("middle", input, d, ignore_nan=ignore), d, keepdim))
 
 
-def _middle(x: Tensor, d: int, keepdim: bool) -> Any:
-    if x.ndim == 0:
-        return _MEDIAN(x.clone(), from_array(np.zeros((), np.int64)))
-    array = x.array()
-    order = np.take(_order(array, d, False), [(x.shape[d] - 1) // 2], axis=d)
-    if x.dtype.is_float:
-        missing = np.isnan(array)
-        order = np.where(missing.any(d, keepdims=True), missing.argmax(d, keepdims=True), order)
-    values, indices = _gathered(x, order, d)
-    return _MEDIAN(values, indices) if keepdim else _MEDIAN(values.squeeze(d), indices.squeeze(d))
+@numpy_names
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle of all, the lower of two middles; along `dim`, (values, indices). A NaN wins."""
+    return _median("median", input, dim, keepdim)
 
 
-def unique(
-    input: Tensor,
-    sorted: bool = True,
-    return_inverse: bool = False,
-    return_counts: bool = False,
-    dim: int | None = None,
-) -> Any:
-    """The distinct elements in order; every NaN is kept."""
-    found = np.unique(input.array(), return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
-    values, inverse, counts = (from_array(np.asarray(x)) for x in found)
-    if dim is None:
-        inverse = inverse.reshape(tuple(input.shape))
-    result = [values] + ([inverse] if return_inverse else []) + ([counts] if return_counts else [])
-    return result[0] if len(result) == 1 else tuple(result)
+@numpy_names
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The median of what is not NaN; along `dim`, (values, indices)."""
+    return _median("nanmedian", input, dim, keepdim)
 
 
-def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each number occurs, or the sum of its weights."""
-    array = input.array()
-    if input.dtype.is_float or array.ndim != 1 or (array < 0).any():
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    return from_array(np.bincount(array, None if weights is None else weights.array(), minlength))
+@numpy_names
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+    """(value, index) of the commonest element along `dim`: the smallest of such values, where it stands last."""
+    d = one_dim("mode", dim, input.ndim)
+    if input.ndim and input.shape[d] == 0:
+        raise IndexError(f"mode(): Expected reduction dim {d} to have non-zero size.")
+    return _MODE(*gathered(input, _places("mode", input, d), d, keepdim))
 
 
-def searchsorted(sorted_sequence: Tensor, values: Any, *, right: bool = False, side: str | None = None) -> Tensor:
-    """Where each value would stand in the sorted last dimension."""
-    keys = values.array() if isinstance(values, Tensor) else np.asarray(values)
-    rows = sorted_sequence.array()
-    how = side or ("right" if right else "left")
-    if rows.ndim == 1:
-        return from_array(np.asarray(np.searchsorted(rows, keys, how)))  # type: ignore[call-overload]
-    flat, wanted = rows.reshape(-1, rows.shape[-1]), keys.reshape(-1, keys.shape[-1])
-    found = [np.searchsorted(r, k, how) for r, k in zip(flat, wanted, strict=True)]  # type: ignore[call-overload]
-    return from_array(np.stack(found).reshape(keys.shape))
+# ---- places in what is sorted
 
 
-def bucketize(input: Any, boundaries: Tensor, *, right: bool = False) -> Tensor:
-    return searchsorted(boundaries, input, right=right)
+def _check_search(rows: Tensor, keys: Any, right: bool, side: str | None, sorter: Tensor | None) -> None:
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"tdsl.searchsorted(): side can only be 'left' or 'right' but got {side}")
+    if side == "left" and right:
+        raise RuntimeError(
+            "tdsl.searchsorted(): side and right can't be set to opposites, got side of left while right was True"
+        )
+    if rows.ndim == 0:
+        raise RuntimeError("tdsl.searchsorted(): boundaries tensor should have positive dimension, but got 0 dimension")
+    shape = tuple(keys.shape) if isinstance(keys, Tensor) else ()
+    if not shape and rows.ndim != 1:
+        raise RuntimeError(
+            "tdsl.searchsorted(): input value can be a scalar only when boundaries tensor dimension is 1, but we got "
+            f"boundaries tensor dim({rows.ndim}) and input value's dim(0) numel(1)"
+        )
+    if rows.ndim != 1 and (len(shape) != rows.ndim or shape[:-1] != tuple(rows.shape[:-1])):
+        raise RuntimeError(
+            "tdsl.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
+            f"tensor and input value tensor must match, but we got boundaries tensor {list(rows.shape)} and input "
+            f"value tensor {list(shape)}"
+        )
+    if sorter is not None:
+        _check_sorter(rows, sorter)
 
 
-def cumprod(input: Tensor, dim: int) -> Tensor:
-    """Running products, as products over a triangle."""
-    d = wrap_dim(dim, input.ndim)
-    x = input if input.dtype.is_float else input.to(dt.i64)
-    if x.ndim == 0:
-        return x.clone()  # type: ignore[no-any-return]
-    n = x.shape[d]
-    place = from_array(np.tri(n, dtype=bool))
-    last = x.movedim(d, -1).unsqueeze(-2)
-    return last.masked_fill(~place, 1).prod(-1).movedim(-1, d).contiguous()  # type: ignore[no-any-return]
+def _check_sorter(rows: Tensor, sorter: Tensor) -> None:
+    if sorter.shape != rows.shape:
+        raise RuntimeError(
+            "tdsl.searchsorted(): boundary and sorter must have the same size, but got boundary tensor "
+            f"{list(rows.shape)}and got sorter tensor {list(sorter.shape)}"
+        )
+    if sorter.dtype is not dt.i64:
+        raise RuntimeError(
+            f"tdsl.searchsorted(): sorter must be a tensor of long dtype but got dtype {type_name(sorter.dtype)}"
+        )
+    if sorter.numel() and not 0 <= int(sorter.min()) <= int(sorter.max()) < sorter.shape[-1]:
+        raise RuntimeError("tdsl.searchsorted(): sorter index out of range")
+
+
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """Where each element of `input` would stand in the sorted last dimension: before equals, or after with `right`.
+
+    `sorted_sequence` is one row for all, or has a row for each row of `input`; `sorter` sorts it.
+    """
+    _check_search(sorted_sequence, input, right, side, sorter)
+    rows = sorted_sequence if sorter is None else op("gather", sorted_sequence, sorter, dim=sorter.ndim - 1)
+    keys = input if isinstance(input, Tensor) else _number(input)
+    if isinstance(input, Tensor) or keys.dtype.category > rows.dtype.category:
+        wanted = dt.promote(rows.dtype, keys.dtype)
+    else:
+        wanted = rows.dtype
+    places = op("searchsorted", rows.to(wanted), keys.to(wanted), right=bool(right or side == "right"))
+    return places.to(dt.i32) if out_int32 else places  # type: ignore[no-any-return]
+
+
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+    """Which part between sorted boundaries each element falls into."""
+    if boundaries.ndim != 1:
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Whether each element is among the test elements; a NaN never is."""
+    if not isinstance(elements, Tensor) and not isinstance(test_elements, Tensor):
+        raise TypeError("isin() takes a Tensor as elements or as test_elements, but got two numbers")
+    x, among = (y if isinstance(y, Tensor) else _number(y) for y in (elements, test_elements))
+    for y in (x, among):
+        if y.dtype is dt.bool_:
+            raise RuntimeError("Unsupported input type encountered for isin(): Bool")
+    wanted = dt.promote(x.dtype, among.dtype)
+    found = op("isin", x.to(wanted), among.to(wanted))
+    return ~found if invert else found
+
+
+def _number(x: Any) -> Tensor:
+    return Tensor(record("constant", value=x, dtype=category_dtype(x)))

@@ -1,5 +1,5 @@
 """Every op, one family to a file. Importing this fills `graph.OPS`."""
 
-from tdsl.compiler.ops import contraction, elementwise, indexing, library, placing, reduce, view
+from tdsl.compiler.ops import contraction, elementwise, indexing, library, placing, reduce, scan, sorting, view
 
-__all__ = ["contraction", "elementwise", "indexing", "library", "placing", "reduce", "view"]
+__all__ = ["contraction", "elementwise", "indexing", "library", "placing", "reduce", "scan", "sorting", "view"]

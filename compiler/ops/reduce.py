@@ -21,6 +21,9 @@ def reduced_shape(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
     return tuple(n for k, n in enumerate(shape) if k not in dims)
 
 
+_UNEMPTY = ("amax", "amin", "max", "min", "argmax", "argmin")
+
+
 def _result_dtype(name: str, dtype: DType) -> DType:
     if name in ("any", "all"):
         return bool_
@@ -42,7 +45,7 @@ def _infer(name: str) -> Callable[[tuple[Type, ...], Attrs], Type]:
                 hint="convert first: x.float()",
             )
         dims = (attrs["dim"],) if "dim" in attrs else attrs["dims"]
-        if name in ("amax", "amin", "argmax", "argmin") and any(x.shape[d] == 0 for d in dims):
+        if name in _UNEMPTY and any(x.shape[d] == 0 for d in dims):
             if name in ("argmax", "argmin"):
                 raise IndexError(f"{name}(): Expected reduction dim {dims[0]} to have non-zero size.")
             raise ShapeError(
@@ -131,10 +134,17 @@ def _mean(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:
 
 
 def _extreme(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:
-    """Shared evenly among equals."""
-    dims, hit = y.attrs["dims"], b("eq", x, spread(b, y, y, x))
-    ones = b("cast", hit, dtype=x.dtype)
-    count = b("sum", ones, dims=dims, keepdim=y.attrs["keepdim"])
+    """Shared evenly among equals; a NaN equals nothing, so that 0 / 0 makes its gradients NaN."""
+    hit = b("cast", b("eq", x, spread(b, y, y, x)), dtype=x.dtype)
+    count = b("sum", hit, dims=y.attrs["dims"], keepdim=y.attrs["keepdim"])
+    return (b("mul", spread(b, b("div", g, count), y, x), hit),)
+
+
+def _even(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:
+    """Shared evenly among equals; a NaN equals a NaN."""
+    best = spread(b, y, y, x)
+    hit = b("where", b("isnan", best), b("isnan", x), b("eq", x, best))
+    count = b("sum", b("cast", hit, dtype=x.dtype), dims=y.attrs["dims"], keepdim=y.attrs["keepdim"])
     return (b("where", hit, spread(b, b("div", g, count), y, x), 0.0),)
 
 
@@ -144,15 +154,21 @@ def _logsumexp(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:
 
 
 def _prod(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:
-    """g times the product of the others: exact with zeros, by counting them."""
+    """g times the product of the others, without dividing by zeros: they are counted.
+
+    The sum of the zeros is 0, but its gradient is not: with it, the second gradient is exact too.
+    """
     dims, keep = y.attrs["dims"], y.attrs["keepdim"]
     zero = b("eq", x, 0.0)
-    zeros = b("sum", b("cast", zero, dtype=x.dtype), dims=dims, keepdim=keep)
-    others = b("prod", b("where", zero, 1.0, x), dims=dims, keepdim=keep)
-    count = spread(b, zeros, y, x)
-    rest = spread(b, others, y, x)
-    at_zero = b("where", b("eq", count, 1.0), rest, 0.0)
-    elsewhere = b("where", b("eq", count, 0.0), b("div", rest, b("where", zero, 1.0, x)), 0.0)
+    safe = b("where", zero, 1.0, x)
+    count = spread(b, b("sum", b("cast", zero, dtype=x.dtype), dims=dims, keepdim=keep), y, x)
+    rest = spread(b, b("prod", safe, dims=dims, keepdim=keep), y, x)
+    zeros = spread(b, b("sum", b("where", zero, x, 0.0), dims=dims, keepdim=keep), y, x)
+    one, none = b("eq", count, 1.0), b("eq", count, 0.0)
+    beside = b("where", b("eq", count, 2.0), b("mul", b("sub", zeros, x), rest), 0.0)
+    at_zero = b("where", one, rest, beside)
+    other = b("div", rest, safe)
+    elsewhere = b("where", none, other, b("where", one, b("mul", zeros, other), 0.0))
     return (b("mul", spread(b, g, y, x), b("where", zero, at_zero, elsewhere)),)
 
 
@@ -162,6 +178,8 @@ _TABLE: tuple[tuple[str, str, Vjp, str], ...] = (
     ("mean", "mean", _mean, "Mean over `dims`; NaN of nothing."),
     ("amax", "max", _extreme, "Largest over `dims`; NaN if there is one; ties share the gradient."),
     ("amin", "min", _extreme, "Smallest over `dims`; NaN if there is one; ties share the gradient."),
+    ("max", "max", _even, "amax whose gradient goes to the NaN when it is one."),
+    ("min", "min", _even, "amin whose gradient goes to the NaN when it is one."),
     ("any", "any", ZERO, "Whether any element over `dims` is not 0."),
     ("all", "all", ZERO, "Whether no element over `dims` is 0."),
     ("logsumexp", "logsumexp", _logsumexp, "log of the sum of exp over `dims`, without overflow."),
@@ -180,7 +198,7 @@ def _samples(name: str) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
         ((np.array([[1.0, np.nan, 3.0], [np.inf, 2.0, -np.inf]], np.float32),), {"dims": (1,), "keepdim": False})
     )
     result.append(((np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 1.0], [2.0, 2.0, 1.0]]),), {"dims": (1,), "keepdim": False}))
-    if name not in ("amax", "amin"):
+    if name not in _UNEMPTY:
         result.append(((np.zeros((0, 3), np.float32),), {"dims": (0,), "keepdim": False}))
     return result
 

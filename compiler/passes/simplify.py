@@ -150,5 +150,5 @@ _RULES = {
     "mul": _mul, "div": _div, "add": _add, "sub": _sub, "neg": _neg, "detach": _same, "copy": _same,
     "cast": _cast,
     "reshape": _reshape, "permute": _permute, "expand": _expand, "full": _expand, "slice": _slice, "sum": _sum,
-    "amax": _sum, "amin": _sum, "where": _where,
+    "amax": _sum, "amin": _sum, "max": _sum, "min": _sum, "where": _where,
 }  # fmt: skip

@@ -344,7 +344,7 @@ def add_post_hook(tensor: Tensor, hook: Callable[..., Any]) -> Handle:
 
 
 _NAMES = {"index": "Index", "reshape": "View", "matmul": "Mm", "take": "Index", "cast": "ToCopy", "slice": "Slice",
-          "slice_update": "CopySlices", "relu": "Relu", "amax": "Max", "amin": "Min", "copy": "Clone"}  # fmt: skip
+          "slice_update": "CopySlices", "relu": "Relu", "amax": "Amax", "amin": "Amin", "copy": "Clone"}  # fmt: skip
 
 
 def node_name(value: Value) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tdsl.autograd.modes import no_grad
 from tdsl.creation import zeros
-from tdsl.reductions import norm
 from tdsl.shapes import cat, stack
+from tdsl.statistics import norm
 from tdsl.tensor import Tensor
 
 
