@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from math import inf, prod
 from typing import Any
 
@@ -119,8 +120,7 @@ def safe_sqrt(v: Tensor) -> Tensor:
 def norm(input: Tensor, p: Any = "fro", dim: Dims = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
     """The p-norm of all elements, or over the dimensions `dim`; "nuc" is that of a matrix."""
     if p == "nuc":
-        from tdsl import linalg  # loaded when it is wanted: it builds on this room
-
+        linalg = import_module("tdsl.linalg")  # when it is wanted: it builds on this room
         return linalg.matrix_norm(input, "nuc", (-2, -1) if dim is None else dim, keepdim)  # type: ignore[no-any-return]
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
