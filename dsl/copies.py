@@ -14,10 +14,10 @@ from tdsl.tensor import Tensor, contiguous_strides
 from tdsl.views import numbers, reshape
 
 __all__ = [
-    "alias_copy", "as_strided_copy", "as_strided_scatter", "detach_copy", "diagonal_copy", "diagonal_scatter",
-    "expand_copy", "narrow_copy", "permute_copy", "select_copy", "select_scatter", "slice_copy", "slice_scatter",
-    "split_copy", "split_with_sizes_copy", "squeeze_copy", "t_copy", "transpose_copy", "unbind_copy", "unfold_copy",
-    "unsqueeze_copy", "view_copy",
+    "alias_copy", "as_strided_", "as_strided_copy", "as_strided_scatter", "detach", "detach_copy", "diagonal_copy",
+    "diagonal_scatter", "expand_copy", "narrow_copy", "permute_copy", "resize_as_", "select_copy", "select_scatter",
+    "slice_copy", "slice_scatter", "split_copy", "split_with_sizes_copy", "squeeze_copy", "t_copy",
+    "transpose_copy", "unbind_copy", "unfold_copy", "unsqueeze_copy", "view_copy",
 ]  # fmt: skip
 
 
@@ -57,6 +57,11 @@ view_copy = _copying(views.view, "view_copy")
 def alias_copy(input: Tensor) -> Tensor:
     """A copy."""
     return copied(input)
+
+
+def detach(input: Tensor) -> Tensor:
+    """The same elements in the same memory, with no gradient."""
+    return input.detach()
 
 
 def detach_copy(input: Tensor) -> Tensor:

@@ -32,13 +32,15 @@ def _items(key: Any) -> list[Any]:
 
 
 def _is_int(k: Any) -> bool:
+    if isinstance(k, np.ndarray):
+        return k.ndim == 0 and k.dtype.kind in "iu"
     return isinstance(k, int | np.integer) and not isinstance(k, bool | np.bool_)
 
 
 def _tensor_index(k: Any) -> Tensor | None:
     """An advanced index as a tensor of positions or a mask; None for a basic one."""
     if isinstance(k, Tensor):
-        if k.dtype.is_float:
+        if k.dtype not in (dt.i64, dt.i32, dt.u8, dt.bool_):
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         return k
     if isinstance(k, np.ndarray):
@@ -200,6 +202,10 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value: written through to everything that shares x's memory."""
     if not isinstance(value, bool | int | float | Tensor | np.ndarray | np.generic):
         raise TypeError(f"can't assign a {type(value).__name__} to a tdsl.{type_name(x.dtype)}Tensor")
+    if isinstance(key, bool):
+        if key:
+            copy_into(x, value)
+        return
     items = _without_ellipsis(_items(key), x.ndim)
     mask = _full_mask(items, x)
     if mask is not None and _fill_masked(x, mask, value):
@@ -216,7 +222,7 @@ def _fill_masked(x: Tensor, mask: Tensor, value: Any) -> bool:
     source = as_operand(value)
     if not isinstance(source, Tensor):
         source = Tensor(filled(source, x.dtype))
-    if source.numel() != 1 or source.ndim > x.ndim - mask.ndim + 1:
+    if source.numel() != 1:
         return False
     x.check_writable()
     x.assign(where(_spread_mask(mask, x), reshape(source, ()).to(x.dtype), x).value)

@@ -220,6 +220,8 @@ def attach() -> None:
     Tensor.H = property(views.hermitian)  # type: ignore[attr-defined]
     Tensor.mT = property(views.matrix_transposed)  # type: ignore[attr-defined]
     Tensor.mH = property(lambda self: views.matrix_transposed(self, "mH"))  # type: ignore[attr-defined]
+    Tensor.dim_order = views.dim_order  # type: ignore[attr-defined]
+    Tensor.ndimension = Tensor.dim  # type: ignore[attr-defined]
     Tensor.slice = parts.slice_method  # type: ignore[attr-defined]
     Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
     Tensor.__setitem__ = indexing.setitem  # type: ignore[method-assign]

@@ -13,8 +13,8 @@ from tdsl.recording import record
 from tdsl.tensor import Layout, Tensor, contiguous_strides, type_name, wrap_dim
 
 __all__ = [
-    "adjoint", "flatten", "moveaxis", "movedim", "permute", "ravel", "reshape", "reshape_as", "squeeze", "swapaxes",
-    "swapdims", "t", "transpose", "unflatten", "unsqueeze", "view", "view_as",
+    "adjoint", "flatten", "is_same_size", "moveaxis", "movedim", "permute", "ravel", "reshape", "reshape_as",
+    "squeeze", "swapaxes", "swapdims", "t", "transpose", "unflatten", "unsqueeze", "view", "view_as",
 ]  # fmt: skip
 
 
@@ -174,6 +174,17 @@ def _check_bytes(x: Tensor, dtype: dt.DType) -> None:
     for k, s in enumerate(x.stride()[:-1]):
         if ratio and s % ratio:
             raise RuntimeError(f"self.stride({k}) must be divisible by {ratio} {what}, but got {s}")
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape."""
+    return bool(input.shape == other.shape)
+
+
+def dim_order(input: Tensor) -> tuple[int, ...]:
+    """The dimensions from the one of the largest stride to the one of the smallest."""
+    strides = input.stride()
+    return tuple(sorted(range(input.ndim), key=lambda d: -strides[d]))
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:

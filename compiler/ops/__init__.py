@@ -1,5 +1,16 @@
 """Every op, one family to a file. Importing this fills `graph.OPS`."""
 
-from tdsl.compiler.ops import contraction, elementwise, indexing, library, placing, reduce, scan, sorting, view
+from tdsl.compiler.ops import contraction, elementwise, indexing, joining, library, placing, reduce, scan, sorting, view
 
-__all__ = ["contraction", "elementwise", "indexing", "library", "placing", "reduce", "scan", "sorting", "view"]
+__all__ = [
+    "contraction",
+    "elementwise",
+    "indexing",
+    "joining",
+    "library",
+    "placing",
+    "reduce",
+    "scan",
+    "sorting",
+    "view",
+]

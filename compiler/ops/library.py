@@ -1,40 +1,30 @@
-"""Ops that NumPy computes: what no index notation says."""
+"""Ops that NumPy computes: what no index notation expresses."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from tdsl.compiler.graph import Attrs, Op, Type, define
+from tdsl.compiler.dtype import f32, i32
+from tdsl.compiler.graph import ZERO, Attrs, Op, Type, define
 from tdsl.compiler.source import InternalError
 
 
-def _put_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
-    x, index, src = types
-    if len(x.shape) != 1 or index.shape != src.shape or x.dtype is not src.dtype:
-        raise InternalError(f"put: {src} at {index} of {x}")
-    return x
-
-
-def _put(x: Any, index: Any, src: Any) -> Any:
-    result = np.array(x)
-    result[index] = src
-    return result
-
-
-def _put_vjp(b: Any, g: Any, y: Any, x: Any, index: Any, src: Any) -> tuple[Any, None, Any]:
-    zero = b("full", b("constant", value=0.0, dtype=g.dtype), shape=src.shape)
-    return b("put", g, index, zero), None, b("take", g, index, dim=0)
+def _bitcast_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
+    (x,) = types
+    dtype = attrs["dtype"]
+    if x.dtype.itemsize == dtype.itemsize:
+        return Type(dtype, x.shape)
+    last = x.shape[-1]
+    if not isinstance(last, int):
+        raise InternalError("bitcast: a run-time size needs a result size of its own")
+    return Type(dtype, (*x.shape[:-1], last * x.dtype.itemsize // dtype.itemsize))
 
 
 define(
     Op(
-        "put", "A flat x with src written at `index`, in order: the last write wins.", _put_infer, _put_vjp,
-        library=_put, reference=_put,
-        samples=lambda: [
-            ((np.arange(5.0), np.array([3, 1]), np.array([7.0, 8.0])), {}),
-            ((np.arange(5, dtype=np.float32), np.array([3, 1, 3]), np.array([7, 8, 9], np.float32)), {}),
-        ],
+        "bitcast", "The bytes of x read as another dtype; the last dimension takes up what an element does not.",
+        _bitcast_infer, ZERO, library=lambda x, dtype: np.ascontiguousarray(x).view(dtype.numpy),
+        samples=lambda: [((np.arange(6, dtype=np.float32).reshape(2, 3),), {"dtype": i32}),
+                         ((np.arange(4),), {"dtype": f32})],
     )
 )  # fmt: skip

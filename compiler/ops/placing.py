@@ -1,4 +1,4 @@
-"""Elements read and written at positions of several dimensions, windows, and bytes seen as another dtype."""
+"""Elements read, written and reduced at positions of several dimensions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tdsl.compiler.dtype import f32, i32, i64
-from tdsl.compiler.graph import ZERO, Attrs, Op, Shape, Type, define
+from tdsl.compiler.dtype import i64
+from tdsl.compiler.graph import Attrs, Op, Shape, Type, define
 from tdsl.compiler.kernel import (
     Axis,
     Binder,
@@ -17,14 +17,11 @@ from tdsl.compiler.kernel import (
     Param,
     Read,
     Scatter,
-    call,
     index_const,
-    of_size,
 )
 from tdsl.compiler.ops.elementwise import axis_names, broadcast
 from tdsl.compiler.ops.indexing import spread, wrapped
-from tdsl.compiler.ops.view import one_read
-from tdsl.compiler.source import IndexError, InternalError, RuntimeError, ShapeError
+from tdsl.compiler.source import IndexError, InternalError, RuntimeError
 
 # ----------------------------------------------------------------------- positions of several dimensions
 #
@@ -272,76 +269,3 @@ for _name, _op, _ufunc, _vjp, _doc in (
                              ((_M, np.array([[0, 2], [1, 3]]), _M[::-1] * 1.7), {"dim": 1})],
         )
     )  # fmt: skip
-
-# ---------------------------------------------------------------------------------------- windows, and bytes
-
-
-def _unfold_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
-    (x,) = types
-    d, size, step = attrs["dim"], attrs["size"], attrs["step"]
-    n = x.shape[d]
-    if not isinstance(n, int):
-        raise InternalError("unfold: a run-time size needs a result size of its own")
-    if size > n:
-        raise ShapeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
-    return Type(x.dtype, (*x.shape[:d], (n - size) // step + 1, *x.shape[d + 1 :], size))
-
-
-def _unfold_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
-    def place(axes: list[Axis]) -> list[Expr]:
-        index: list[Expr] = list(axes[:-1])
-        d, step = attrs["dim"], attrs["step"]
-        first = index[d] if step == 1 else call("mul", index[d], of_size(step))
-        index[d] = call("add", first, axes[-1])
-        return index
-
-    return one_read(types, result, place)
-
-
-def _unfold_vjp(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:
-    """Each element takes the sum over the windows that hold it."""
-    d, step = y.attrs["dim"], y.attrs["step"]
-    rank = len(g.shape)
-    count, size = g.shape[d], g.shape[-1]
-
-    def steps(n: Any, at: int) -> Any:
-        return b("reshape", b("iota", length=n), shape=tuple(n if k == at else 1 for k in range(2)))
-
-    places = b("add", b("mul", steps(count, 0), step), steps(size, 1))
-    zeros = b("full", b("constant", value=0.0, dtype=x.dtype), shape=x.shape)
-    order = (*range(d + 1), rank - 1, *range(d + 1, rank - 1))
-    return (b("take_add", zeros, places, b("permute", g, dims=order), dim=d),)
-
-
-def _unfold_reference(x: Any, dim: int, size: int, step: int) -> Any:
-    windows = np.lib.stride_tricks.sliding_window_view(x, size, dim) if size else x[..., None][..., :0]
-    return np.take(windows, range(0, x.shape[dim] - size + 1, step), axis=dim)
-
-
-def _bitcast_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
-    (x,) = types
-    dtype = attrs["dtype"]
-    if x.dtype.itemsize == dtype.itemsize:
-        return Type(dtype, x.shape)
-    last = x.shape[-1]
-    if not isinstance(last, int):
-        raise InternalError("bitcast: a run-time size needs a result size of its own")
-    return Type(dtype, (*x.shape[:-1], last * x.dtype.itemsize // dtype.itemsize))
-
-
-define(
-    Op(
-        "unfold", "Windows of `size`, each `step` after the last, along `dim`; the place in the window is the last "
-        "dimension.", _unfold_infer, _unfold_vjp, _unfold_kernel, reference=_unfold_reference, view=True,
-        samples=lambda: [((_X,), {"dim": 1, "size": 2, "step": 1}), ((_X,), {"dim": 2, "size": 2, "step": 2}),
-                         ((_X,), {"dim": 0, "size": 1, "step": 3})],
-    )
-)  # fmt: skip
-define(
-    Op(
-        "bitcast", "The bytes of x read as another dtype; the last dimension takes up what an element does not.",
-        _bitcast_infer, ZERO, library=lambda x, dtype: np.ascontiguousarray(x).view(dtype.numpy),
-        samples=lambda: [((np.arange(6, dtype=np.float32).reshape(2, 3),), {"dtype": i32}),
-                         ((np.arange(4),), {"dtype": f32})],
-    )
-)  # fmt: skip
