@@ -76,10 +76,11 @@ uint8 = u8
 bool = bool_
 __version__ = "0.1.0"
 
-_LAZY = ("masked", "nn", "optim", "utils", "autograd", "inspection")
+_LAZY = ("masked", "nn", "optim", "utils", "autograd", "inspection", "func")
 _LAZY_NAMES = {
     "index": ("tdsl.lang.index", "index"),
     "load": ("tdsl.saving", "load"),
+    "vmap": ("tdsl.func", "vmap"),
     "save": ("tdsl.saving", "save"),
     "save_safetensors": ("tdsl.saving", "save_safetensors"),
     "load_safetensors": ("tdsl.saving", "load_safetensors"),

@@ -34,6 +34,13 @@ class Mode:
     grad = True
     recorded = 0
     watch: Callable[[tuple[Value, ...]], None] | None = None  # told the args of each op recorded
+    hidden: Callable[[Value], bool] | None = None  # whether a value has no bytes yet to be made of (`func/standins.py`)
+    assigning: Callable[[Value, Value], None] | None = None  # told a storage's value and what replaces it
+    transforms = 0  # transforms of functions that are at work
+
+
+class NeedsValue(Exception):
+    """The bytes of a value were demanded that has none: it stands for every element of a batch."""
 
 
 class Storage:
@@ -142,6 +149,8 @@ def hold(tensor: Any) -> None:
 def flush(extra: Sequence[Value] = ()) -> None:
     """Run everything that is pending and still held by somebody."""
     Mode.recorded = 0
+    if Mode.hidden is not None and any(Mode.hidden(v) for v in extra):
+        raise NeedsValue
     wanted: dict[Value, None] = {}
     refs = _pending[:]
     _pending.clear()
@@ -151,7 +160,10 @@ def flush(extra: Sequence[Value] = ()) -> None:
             continue
         value = tensor.pending_value()
         if value is not None and value.data is None:
-            wanted[value] = None
+            if Mode.hidden is not None and Mode.hidden(value):
+                _pending.append(ref)
+            else:
+                wanted[value] = None
     wanted.update((v, None) for v in extra if v.data is None)
     if not wanted:
         return

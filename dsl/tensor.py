@@ -456,6 +456,8 @@ class Tensor:
         """Make `value` this tensor's value, seen through every alias. It has this tensor's shape and dtype."""
         storage = self.storage()
         old = self.value
+        if Mode.assigning is not None:
+            Mode.assigning(storage.value, value)
         if bump and not self.__dict__.get("_unversioned"):
             superseded[old] = superseded[storage.value] = (storage, storage.version)
         if storage.shared:

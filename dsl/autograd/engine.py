@@ -253,6 +253,11 @@ def backward(
     inputs: Any = None,
 ) -> None:  # fmt: skip
     """Accumulate gradients of `tensors` into the `.grad` of leaves (of `inputs` only, where given)."""
+    if Mode.transforms:
+        raise RuntimeError(
+            "backward() called inside a functorch transform. This is not supported, please use functorch.grad or "
+            "functorch.vjp instead or call backward() outside of functorch transforms."
+        )
     roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     seeds = [grad_tensors] * len(roots) if grad_tensors is None or isinstance(grad_tensors, Tensor) else grad_tensors
     if create_graph:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import os
 import struct
@@ -10,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from typing import IO, Any
 
-from tdsl.compiler.source import ValueError
+from tdsl.compiler.source import TdslError, ValueError
 from tdsl.saving import container, pytorch, safetensors
 from tdsl.saving.atomic import writing
 from tdsl.saving.errors import FileError
@@ -121,6 +122,9 @@ def _archive(file: IO[bytes], name: str, map_location: Any) -> Any:
             prefix = pytorch.record_prefix(archive)
             if prefix is not None:
                 return pytorch.read(archive, prefix, map_location)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, OSError) as error:
+    except TdslError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, OSError, builtins.ValueError,
+            builtins.RuntimeError) as error:  # fmt: skip
         raise FileError(f"{name} is damaged: {error}") from None
     raise FileError(f"{name} is a zip file, but neither of tdsl.save nor of torch.save")
