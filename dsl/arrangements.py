@@ -147,6 +147,8 @@ def repeat_interleave(
         return op("take", x, _interleaved(repeats, output_size).to(dt.i64), dim=d)
     if isinstance(repeats, Tensor):
         _check_counts(repeats)
+    if not hasattr(repeats, "__index__"):
+        raise TypeError(f"repeat_interleave(): argument 'repeats' must be int or Tensor, not {type(repeats).__name__}")
     times = int(repeats)
     if times < 0:
         raise RuntimeError("Repeats must be non-negative")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tdsl.compiler.ops.elementwise import broadcast
-from tdsl.compiler.source import RuntimeError, ShapeError, ValueError
+from tdsl.compiler.source import RuntimeError, ShapeError, TypeError, ValueError
 from tdsl.tensor import Size, Tensor, type_name
 from tdsl.views import numbers, reshape, unsqueeze, view
 
@@ -88,8 +88,11 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 def several(tensors: Sequence[Any]) -> list[Tensor]:
     """Tensors given one by one, or as one sequence."""
-    if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
-        return list(tensors[0])
+    if len(tensors) == 1 and isinstance(tensors[0], Sequence):
+        tensors = tensors[0]
+    for k, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}")
     return list(tensors)
 
 

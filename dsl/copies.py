@@ -141,6 +141,7 @@ def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None)
 
 def as_strided_(self: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """Turn into a view of this tensor's storage with these strides."""
+    self.check_writable(overlap=True)
     self.become(as_strided(self, size, stride, storage_offset))
     return self
 
@@ -156,7 +157,6 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
         raise RuntimeError("dimensions must larger than 1")
     if self.ndim > 2 and len(set(self.shape)) > 1:
         raise RuntimeError("all dimensions of input must be of equal length")
-    self.check_writable(overlap=True)
     rows, columns = self.shape[0], self.shape[1]
     step, length, place = sum(self.stride()), min(self.shape), self.storage_offset()
     as_strided(self, (length,), (step,), place).fill_(fill_value)

@@ -13,7 +13,7 @@ from tdsl.compiler.dtype import BOOL, FLOAT, DType
 from tdsl.compiler.graph import Value, apply, number
 from tdsl.compiler.source import DTypeError, RuntimeError, TypeError
 from tdsl.recording import known, record
-from tdsl.tensor import Number, Tensor, from_array
+from tdsl.tensor import Number, Tensor, from_array, type_name
 
 __all__ = [
     "abs", "absolute", "add", "allclose", "atan2", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor",
@@ -322,13 +322,17 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tens
 
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """input where condition holds, else other; with one argument, the positions where it holds."""
+    if not isinstance(condition, Tensor):
+        raise TypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {type(condition).__name__}")
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
-    if not isinstance(condition, Tensor):
-        condition = tensor_of(condition)
+    if input is None or other is None:
+        raise TypeError("where(): give both `input` and `other`, or neither")
+    if condition.dtype is dt.u8:
+        condition = condition != 0
     if condition.dtype is not dt.bool_:
         raise DTypeError(
-            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype!r}"
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {type_name(condition.dtype)}"
         )
     a, b = as_operand(input), as_operand(other)
     dtype = result_type(a, b)

@@ -10,12 +10,12 @@ import numpy as np
 
 from tdsl.broadcasting import expand
 from tdsl.compiler import dtype as dt
-from tdsl.compiler.graph import Value, number
+from tdsl.compiler.graph import Value, apply, number
 from tdsl.compiler.ops.elementwise import broadcast
 from tdsl.compiler.source import IndexError, RuntimeError, ShapeError, TypeError, ValueError
 from tdsl.elementwise import as_operand, value_of, where
 from tdsl.parts import slice_dim
-from tdsl.recording import known, record
+from tdsl.recording import Mode, known, record
 from tdsl.scalars import fitting
 from tdsl.tensor import Number, Tensor, from_array, op, type_name
 from tdsl.views import reshape, squeeze, unsqueeze
@@ -254,7 +254,11 @@ def copy_into(view: Tensor, value: Any, overlap: bool = False) -> None:
         source = reshape(source, shape) if shape != tuple(source.shape) else source
         if not _broadcasts(shape, tuple(view.shape)):
             expand(source, tuple(view.shape))  # refuses, and says why
-    view.assign(_filled(source, view))
+    new, old = _filled(source, view), view.value
+    if Mode.grad and old.tape is not None and new.tape is None and new.dtype.is_float:
+        always = record("expand", apply("constant", value=True, dtype=dt.bool_), shape=new.shape)
+        new = record("where", always, new, old)  # still on the tape: its gradient is zero
+    view.assign(new)
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

@@ -27,6 +27,7 @@ from tdsl import (
     statistics,
     views,
 )
+from tdsl.arguments import checked
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import DTypeError, RuntimeError
@@ -183,8 +184,9 @@ def where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
 def _become(view: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """In-place changes of shape: the tensor turns into a view of what it was."""
 
-    def method(self: Tensor, *args: Any) -> Tensor:
-        self.become(view(self, *args))
+    def method(self: Tensor, *args: Any, **named: Any) -> Tensor:
+        self.check_writable(overlap=True)
+        self.become(view(self, *args, **named))
         return self
 
     method.__name__ = f"{view.__name__}_"
@@ -196,7 +198,8 @@ def attach() -> None:
     for module in _ROOMS:
         for name in module.__all__:
             if name not in _NOT_METHODS:
-                setattr(Tensor, name, getattr(module, name))
+                function = getattr(module, name)
+                setattr(Tensor, name, checked(function) if module in _CHECKED else function)
     for name in _HERE:
         setattr(Tensor, name, globals()[name])
     for name in _IN_PLACE:
@@ -238,6 +241,7 @@ _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "ds
                 "std_mean", "var_mean", "where", "result_type", "can_cast", "is_tensor",
                 "is_floating_point", "gelu",
                 "hardtanh")  # fmt: skip
+_CHECKED = (shapes, arrangements, gathering, scattering)  # their methods refuse wrong arguments in PyTorch's words
 _HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_",
          "bernoulli_")  # fmt: skip
 _IN_PLACE = ("add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "

@@ -67,6 +67,8 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
     """A view of the elements at one position of a dimension, without that dimension."""
     if input.ndim == 0:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    if not hasattr(index, "__index__"):
+        raise TypeError(f"select(): argument 'index' (position 2) must be int, not {type(index).__name__}")
     d, index = wrap_dim(dim, input.ndim), int(index)
     n = input.shape[d]
     if not -n <= index < n:
@@ -116,7 +118,8 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
     """Views of consecutive pieces of the sizes given, which add up to the dimension's."""
     if input.ndim == 0:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
-    d, lengths = wrap_dim(dim, input.ndim), [int(n) for n in split_sizes]
+    lengths = list(numbers("split_with_sizes", "split_sizes", (split_sizes,), {}, 2))
+    d = wrap_dim(dim, input.ndim)
     n = input.shape[d]
     if any(length < 0 for length in lengths):
         raise RuntimeError(
@@ -285,7 +288,11 @@ def unfold(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """A view of the storage: its element storage_offset + i * stride[0] + j * stride[1] + ... at (i, j, ...)."""
-    shape, strides = numbers("as_strided", "size", (size,), {}), numbers("as_strided", "stride", (stride,), {})
+    for k, (name, given) in enumerate((("size", size), ("stride", stride))):
+        if hasattr(given, "__index__"):
+            raise TypeError(f"as_strided(): argument '{name}' (position {k + 1}) must be tuple of ints, not int")
+    shape = numbers("as_strided", "size", (size,), {})
+    strides = numbers("as_strided", "stride", (stride,), {}, 2)
     offset = input.storage_offset() if storage_offset is None else storage_offset
     _check_strided(input, shape, strides, offset)
     layout = strides, offset

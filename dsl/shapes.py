@@ -29,8 +29,10 @@ __all__ += views.__all__ + broadcasting.__all__ + parts.__all__
 
 
 def _tensors(function: str, tensors: Sequence[Any]) -> list[Tensor]:
-    if isinstance(tensors, Tensor):
-        raise TypeError(f"{function}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    if not isinstance(tensors, Sequence):
+        raise TypeError(
+            f"{function}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}"
+        )
     for k, x in enumerate(tensors):
         if not isinstance(x, Tensor):
             raise TypeError(f"expected Tensor as element {k} in argument 0, but got {type(x).__name__}")

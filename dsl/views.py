@@ -30,7 +30,7 @@ def sizes(args: Sequence[Any]) -> tuple[int, ...]:
     return tuple(result)
 
 
-def numbers(function: str, name: str, args: Sequence[Any], named: dict[str, Any]) -> tuple[int, ...]:
+def numbers(function: str, name: str, args: Sequence[Any], named: dict[str, Any], position: int = 1) -> tuple[int, ...]:
     """Integers that a call gives one by one, as one sequence, or under their name."""
     if named:
         wrong = next((key for key in named if key != name), None)
@@ -38,8 +38,15 @@ def numbers(function: str, name: str, args: Sequence[Any], named: dict[str, Any]
             raise TypeError(f"{function}() got an unexpected keyword argument {wrong or name!r}")
         args = (named[name],)
     elif not args:
-        raise TypeError(f"{function}() missing 1 required positional arguments: {name!r}")
-    return sizes(args)
+        raise TypeError(f'{function}() missing 1 required positional arguments: "{name}"')
+    given = args[0] if len(args) == 1 and not hasattr(args[0], "__index__") else args
+    what = f"{function}(): argument '{name}' (position {position}) must be tuple of ints"
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise TypeError(f"{what}, not {type(given).__name__}")
+    for k, n in enumerate(given):
+        if not hasattr(n, "__index__"):
+            raise TypeError(f"{what}, but found element of type {type(n).__name__} at pos {k}")
+    return tuple(n.__index__() for n in given)
 
 
 def dims_of(dim: Any) -> list[int]:
@@ -60,12 +67,12 @@ def _resolved(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
             raise RuntimeError(f"invalid shape dimension {s} at index {k} of shape {list(shape)}")
     if -1 in shape:
         known = prod(s for s in shape if s != -1)
-        if known == 0:
+        if known == 0 and n == 0:
             raise RuntimeError(
                 f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified dimension size "
                 "-1 can be any value and is ambiguous"
             )
-        if n % known:
+        if known == 0 or n % known:
             raise ShapeError(f"shape '{list(shape)}' is invalid for input of size {n}")
         shape = tuple(n // known if s == -1 else s for s in shape)
     if prod(shape) != n:

@@ -59,6 +59,20 @@ T.combinations(x[0],0) ;  T.diagflat(T.tensor(1.)) ;  x.repeat(0,1).shape ;  x.t
 r.view(T.uint8) ;  T.ones(()).mT ;  T.ones(()).H ;  T.ones(()).adjoint() ;  T.ones(()).mH ;  x.resize_(2,2).stride() ;  T.ones(1,1).expand(1,1,1)
 T.ones(4).expand(1,4) ;  T.ones(3,4).transpose(0,1).flatten(0,0).stride() ;  T.narrow(x,0,T.tensor(0),1) ;  T.ones(()).unfold(0,1,1)
 T.ones(3,3).unfold(0,0,2) ;  T.ones(()).unfold(0,0,1) ;  T.ones(3,3).diagonal(5) ;  T.ones(3,3).diagonal(-5)
+r.data.zero_() ;; r
+(r*1).view(-1).zero_() ;  (r*1).squeeze_() ;  (r*2).view(T.int32).zero_() ;  T.cat([r,x]).requires_grad ;  T.stack([r,r]) ;  r.diag_embed() ;  r.tril()
+r.repeat_interleave(T.tensor([1,2,0]),0) ;  r.unfold(0,2,1) ;  r.as_strided((2,),(1,)) ;  T.alias_copy(r) ;  T.view_copy(r,T.int32) ;  r.flip(0)
+r.roll(1) ;  r.expand(2,3,4) ;  r.long().requires_grad ;  r.T ;  r.sum_to_size(1,4) ;  T.atleast_3d(r) ;  T.block_diag(r,x) ;  T.meshgrid(r[0],x[0])
+T.combinations(r[0]) ;  T.cartesian_prod(r[0],x[0]) ;  T.vander(r[0]) ;  x.requires_grad_().t().requires_grad ;  T.is_same_size(x,r) ;  x.dim_order()
+x.t().dim_order() ;  c.permute(1,2,0).dim_order() ;  x.ndimension()
+T.as_strided_(x,(2,),(1,)) ;; x
+T.resize_as_(x,i) ;; x
+T.detach(r) ;  T.diag_embed(x,offset=1,dim1=0,dim2=1).shape ;  T.diagflat(x,offset=1).shape ;  T.tril(x,diagonal=1) ;  T.tril_indices(3,3,offset=1)
+T.tril_indices(row=3,col=3,offset=1) ;  T.block_diag(x) ;  T.cartesian_prod(T.arange(2),T.arange(2)) ;  T.meshgrid([x[0],x[1]],indexing='ij')[0].shape
+T.atleast_1d([x,x]) ;  T.atleast_1d((T.tensor(1),)) ;  T.broadcast_tensors(x) ;  T.hstack((x,x)) ;  T.hstack(tensors=(x,x)) ;  T.roll(x,1,-1)
+T.roll(x,[1],[-1]) ;  T.moveaxis(x,0,1) ;  T.swapaxes(x,axis0=0,axis1=1) ;  T.swapdims(x,dim0=0,dim1=1) ;  T.ravel(x) ;  T.unflatten(x,1,(2,2))
+T.chunk(x,chunks=2,dim=1) ;  T.vsplit(x,3) ;  T.vsplit(x,(1,)) ;  T.dsplit(c,2) ;  T.narrow(x,0,T.tensor(1),1) ;  T.adjoint(x) ;  x.select(0,T.tensor(1))
+x.expand_as(c) ;  x.expand(2,-1,-1)
 """
 
 # x[...]
@@ -75,7 +89,7 @@ x[T.tensor([0,1],dtype=T.uint8).new_tensor([0,1,1])] ;  x[range(2)] ;  x[T.tenso
 x[T.zeros(3,dtype=T.bool)] ;  x[T.tensor([[0,1],[1,2]]),0] ;  x[:,T.tensor([[0,1],[1,2]])] ;  x[0][T.tensor(1)] ;  x[T.tensor(1),T.tensor([0,1])]
 x[T.tensor(1),:] ;  x[slice(None,2),...,slice(1,None)] ;  x[slice(T.tensor(1),None)] ;  list(x[0]) ;  T.tensor(3.)[...] ;  T.tensor(3.)[None]
 T.tensor(3.)[()] ;  T.tensor(3.)[True] ;  T.tensor(3.)[T.tensor(False)]
-T.tensor([1.,float('nan')]).scatter_reduce(0,T.tensor([0,1]),T.tensor([float('nan'),3.]),'amax') ;  x[1:].resize_(2,3)
+T.tensor([1.,float('nan')]).scatter_reduce(0,T.tensor([0,1]),T.tensor([float('nan'),3.]),'amax') ;  x[1:].resize_(2,3) ;  r[b] ;  r[[0,1]] ;  r[0]
 """
 
 # reads and writes at positions
@@ -111,6 +125,20 @@ x.put(T.tensor([0,-1]),T.ones(2))[2] ;  x.put(T.tensor([[0,-1]]),T.ones(2))[2] ;
 T.nonzero_static(x[:1],size=5,fill_value=7) ;  T.nonzero_static(T.tensor(3.),size=2) ;  T.take_along_dim(x,T.tensor([[7]]),1)
 T.take_along_dim(x,T.tensor([[-1]]),1) ;  T.select_scatter(x,T.ones(4).double(),0,0).dtype ;  T.zeros(7,3).fill_diagonal_(1,wrap=True).tolist()
 T.zeros(3,7).fill_diagonal_(1,wrap=True).tolist() ;  T.zeros(3,7).T.fill_diagonal_(1,wrap=True).tolist()
+r.detach().index_put_((T.tensor([0]),),T.tensor(1.)) ;; r
+r.nonzero() ;  r.gather(0,I) ;  r.scatter(0,I,r) ;  r.masked_select(b) ;  r.masked_scatter(b,r) ;  r.index_select(0,T.tensor([0]))
+r.take(T.tensor([0])) ;  r.put(T.tensor([0]),T.ones(1)) ;  x.put(T.tensor([0]),r[0,:1]) ;  x.index_fill(0,T.tensor([0]),r[0,0]) ;  x.masked_fill(b,r[0,0])
+x.index_copy(0,T.tensor([0]),r[:1]) ;  x.index_add(0,T.tensor([0]),r[:1]) ;  x.scatter_add(0,I,r) ;  x.scatter_reduce(0,I,r,'amax')
+x.select_scatter(r[0],0,0) ;  x.slice_scatter(r[:1],0,0,1) ;  x.diagonal_scatter(r[0,:3]) ;  x.as_strided_scatter(r[0],(4,),(1,)) ;  T.fill(x,r[0,0])
+T.fill(r,1)
+x.index_put_((b,),T.arange(7.)) ;; x
+T.scatter_reduce(x,0,I,x,'sum') ;  T.scatter_reduce(x,0,I,x,reduce='prod',include_self=False) ;  T.index_reduce(x,0,T.tensor([0]),x[:1],reduce='amax')
+T.index_add(x,dim=0,index=T.tensor([0]),source=x[:1],alpha=2) ;  T.index_copy(x,dim=0,index=T.tensor([0]),source=x[:1])
+T.index_fill(x,dim=0,index=T.tensor([0]),value=1) ;  T.put(x,index=T.tensor([0]),source=T.ones(1),accumulate=True)
+T.take_along_dim(x,indices=T.tensor([[0]]),dim=0) ;  T.masked_scatter(x,mask=b,source=x) ;  T.masked_select(x,mask=b)
+T.nonzero(x,as_tuple=True)[0].shape ;  T.argwhere(x).shape ;  T.unravel_index(indices=T.tensor(5),shape=(2,3))[0].item() ;  T.where(u,i,0)
+T.where(b,1,2) ;  T.where(b,1.5,x.double()) ;  T.where(b,x,i[:1,:1]) ;  x.where(b,0) ;  x.where(b,T.tensor(0)) ;  x.where(condition=b,other=0)
+T.where(b[:,:1],x,-x) ;  T.where(condition=b,input=x,other=-x)
 """
 
 # what is refused: the exception and its words
@@ -162,7 +190,23 @@ T.ones(3,4).split([1,1]) ;  T.ones(3,4).split([1,-1,3]) ;  T.ones(()).split(1) ;
 T.ones(()).tensor_split(1) ;  T.ones(3).tensor_split(0) ;  T.ones(3).tensor_split(T.ones(2)) ;  T.ones(3).tensor_split(T.ones(2,2).long())
 T.ones(()).hsplit(1) ;  T.ones(3).hsplit(2) ;  T.ones(3).vsplit(2) ;  T.ones(3,3).vsplit(2) ;  T.ones(3,3).dsplit(2) ;  T.ones(3,3,3).dsplit(2)
 T.ones(3,3,3).dsplit(0) ;  T.ones(3,3).unfold(0,4,1) ;  T.ones(3,3).unfold(0,-1,1) ;  T.ones(3,3).unfold(0,1,0) ;  T.ones(()).unfold(0,2,1)
-T.ones(3,3).diagonal(0,0,0) ;  T.ones(3).diagonal()
+T.ones(3,3).diagonal(0,0,0) ;  T.ones(3).diagonal() ;  r[0].add_(1) ;  r.view(-1).add_(1)
+r.t_() ;; r
+r.fill_diagonal_(1) ;  r.fill_(1) ;  r[0]=1 ;  exec('r[0]=1') ;  r.__setitem__(0,1) ;  r.__setitem__([0],1) ;  r.__setitem__(r>2,1)
+r.squeeze_() ;; r
+r.index_put_((T.tensor([0]),),T.tensor(1.)) ;  r.as_strided((2,),(1,)).add_(1)
+r.unsqueeze_(0) ;; r
+r.detach_copy()
+x.index_put_((b,),T.arange(6.)) ;; x
+x.narrow(0,T.tensor([1]),1) ;  x.expand(-1,2,-1) ;  x.reshape(-1,0) ;  x.reshape(5,-1) ;  x.view(5,2) ;  x.t().view(-1) ;  x.unsqueeze(-4)
+x.unsqueeze(3) ;  x.squeeze(5) ;  x.transpose(0,2) ;  x.permute(0,2) ;  x.permute(0) ;  x.flatten(3) ;  x.movedim(0,5) ;  x.movedim((0,1),(1,))
+x.diagonal(0,0,2) ;  x.unfold(3,1,1) ;  x.select(2,0) ;  x.split(1,2) ;  x.chunk(2,2) ;  x.unbind(2) ;  x.repeat() ;  x.tile() ;  x.flip() ;  x.flip(2)
+x.roll(1,2) ;  T.cat([x,x],2) ;  T.cat([x,c]) ;  T.stack([x,x],4) ;  T.stack([]) ;  T.hstack([]) ;  T.dstack([]) ;  T.column_stack([]) ;  T.vstack(x)
+T.rot90(x,1,(0,)) ;  T.rot90(x,1,(0,0)) ;  T.rot90(x[0]) ;  x.tril(1.5) ;  x[0].tril() ;  x.gather(0) ;  x.gather(0,[0]) ;  x.gather(0.5,I)
+x.index_select(0,[0]) ;  x.take([0]) ;  x.reshape('a') ;  x.permute('a') ;  x.transpose('a',0) ;  x.unsqueeze() ;  x.unsqueeze(0.5) ;  x.expand()
+x.split('a') ;  x.split([1.5,1.5]) ;  x.flip('a') ;  T.cat(1) ;  T.cat([1,2]) ;  T.stack(1) ;  T.meshgrid(1) ;  T.block_diag(1) ;  x.diagonal('a')
+x.unfold(0,1) ;  x.index_add(0,T.tensor([0]),1) ;  x.put(0,1) ;  T.where(1) ;  x.select(0) ;  x.select(0,1.5) ;  x.sum_to_size('a') ;  x.as_strided(2,1)
+x.as_strided((2,),1) ;  T.where(x,x,x) ;  T.where(b,T.ones(2),x)
 """
 
 
