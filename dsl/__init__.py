@@ -21,7 +21,9 @@ from typing import Any
 
 from tdsl.arrangements import *
 from tdsl.autograd.modes import enable_grad as enable_grad
+from tdsl.autograd.modes import inference_mode as inference_mode
 from tdsl.autograd.modes import is_grad_enabled as is_grad_enabled
+from tdsl.autograd.modes import is_inference_mode_enabled as is_inference_mode_enabled
 from tdsl.autograd.modes import no_grad as no_grad
 from tdsl.autograd.modes import set_grad_enabled as set_grad_enabled
 from tdsl.compiler.dtype import DType as DType

@@ -37,6 +37,13 @@ class Mode:
     hidden: Callable[[Value], bool] | None = None  # whether a value has no bytes yet to be made of (`func/standins.py`)
     assigning: Callable[[Value, Value], None] | None = None  # told a storage's value and what replaces it
     transforms = 0  # transforms of functions that are at work
+    inference = False
+    inferred: weakref.WeakSet[Value] | None = None  # values made in inference mode; None: it was never on
+    check_saved: Callable[[Value], None] | None = None  # told each value on the tape once inference mode was on
+    packing: Callable[[Value], None] | None = None  # hands what is saved for a value's backward to hooks
+    recompute = False  # what is recorded is computed again for a backward rather than kept
+    anomaly = False
+    check_nan = True
 
 
 class NeedsValue(Exception):
@@ -63,7 +70,8 @@ class Tape:
     freed      a backward without retain_graph has been through: "" no, "used" and it used saved values.
     """
 
-    __slots__ = ("leaf", "versions", "freed", "hooks", "retain", "post", "function", "name", "output", "root")
+    __slots__ = ("leaf", "versions", "freed", "hooks", "retain", "post", "function", "name", "output", "root", "before",
+                 "after", "node", "packed", "recompute")  # fmt: skip
 
     def __init__(self, leaf: Any = None) -> None:
         self.leaf: Any = leaf
@@ -75,7 +83,12 @@ class Tape:
         self.function: Any = None  # a custom Function's node
         self.name: str | None = None
         self.output = 0
-        self.root = False
+        self.root: Any = None  # keeps the node
+        self.before: dict[int, Callable[..., Any]] | None = None  # hooks of the node
+        self.after: dict[int, Callable[..., Any]] | None = None
+        self.node: Any = None
+        self.packed: dict[int, Any] | None = None
+        self.recompute = Mode.recompute
 
 
 # The folders of our code: a frame outside them is the user's.
@@ -132,6 +145,10 @@ def record(op: str, *args: Value, **attrs: Any) -> Value:
         for a in args:
             if a.tape is not None:
                 value.tape = Tape()
+                if Mode.check_saved is not None:
+                    Mode.check_saved(value)
+                if Mode.packing is not None:
+                    Mode.packing(value)
                 break
     Mode.recorded += 1
     if Mode.watch is not None:
@@ -206,7 +223,7 @@ def _add_saved(roots: Sequence[Value], wanted: dict[Value, None]) -> None:
         if value in seen or value.data is not None or value.op is None:
             continue
         seen.add(value)
-        if value.tape is not None and value.op.name not in _CHEAP:
+        if value.tape is not None and value.op.name not in _CHEAP and not value.tape.recompute:
             wanted[value] = None
         stack.extend(value.args)
 

@@ -138,6 +138,8 @@ class Tensor:
         self._grad: Tensor | None = None
         if value.data is None:
             hold(self)
+        if Mode.inference:
+            self._infer(True)
 
     # ---- the value now
 
@@ -173,6 +175,8 @@ class Tensor:
         made._chain = (*self._chain, (op, attrs))
         made._seen = storage.changes
         made._layout = layout if layout is not None else (contiguous_strides(made.shape), self._offset())
+        if Mode.inferred is not None:
+            made._infer(self.is_inference())
         return made
 
     def storage_size(self) -> int:
@@ -299,6 +303,8 @@ class Tensor:
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         value = self.value
+        if requires_grad and not Mode.inference and self.is_inference():
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         if not requires_grad:
             if value.tape is not None and value.tape.leaf is None:
                 raise RuntimeError(
@@ -326,6 +332,20 @@ class Tensor:
         if self._value.data is None:
             hold(self)
 
+    def is_inference(self) -> bool:
+        """Whether it was made in inference mode: autograd must not use it."""
+        return "_inference" in self.__dict__
+
+    def _infer(self, on: bool) -> None:
+        inferred = Mode.inferred
+        assert inferred is not None
+        if on:
+            self.__dict__["_inference"] = True
+            inferred.add(self._value)
+        else:
+            self.__dict__.pop("_inference", None)
+            inferred.discard(self._value)
+
     @property
     def is_leaf(self) -> bool:
         tape = self.value.tape
@@ -333,7 +353,7 @@ class Tensor:
 
     @property
     def grad_fn(self) -> Any:
-        from tdsl.autograd.engine import node_of
+        from tdsl.autograd.graph import node_of
 
         return node_of(self.value)
 
@@ -428,6 +448,8 @@ class Tensor:
 
     @property
     def _version(self) -> int:
+        if self.is_inference():
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self._storage.version if self._storage is not None else 0
 
     # ---- in place
@@ -437,6 +459,12 @@ class Tensor:
 
         `overlap`: every element is written with the same value, so that these are allowed.
         """
+        if not Mode.inference and self.is_inference():
+            raise RuntimeError(
+                "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a "
+                "normal tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more "
+                "details."
+            )
         if Mode.grad:
             tape = self.value.tape
             if tape is not None and tape.leaf is not None and not self._chain:

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tdsl.compiler.autodiff import GraphBuilder, Pulled, pulled
 from tdsl.compiler.graph import Value, apply
-from tdsl.compiler.source import GradError, RuntimeError
-from tdsl.recording import Mode, Tape, release
+from tdsl.compiler.source import GradError, RuntimeError, resolve
+from tdsl.recording import Mode, Tape, known, release
 from tdsl.tensor import Size, Tensor, superseded
 
 _SECOND = (
@@ -83,8 +85,10 @@ def _order(roots: Sequence[Value]) -> list[Any]:
     return order
 
 
-class _Run:
+class Run:
     """One backward."""
+
+    active: list[Run] = []
 
     def __init__(self, retain: bool, create: bool, only: set[Value] | None) -> None:
         self.retain, self.create, self.only = retain, create, only
@@ -94,6 +98,7 @@ class _Run:
         self.found: dict[Value, Value] = {}
         self.given: set[Value] = set()
         self.accumulate = True
+        self.reached: set[Any] = set()
 
     def add(self, value: Value, part: Value) -> None:
         have = self.gradients.get(value)
@@ -104,13 +109,25 @@ class _Run:
         for value, g in roots:
             self.add(value, g)
         needed = self._needed(order)
-        for node in reversed(order):
-            if needed is not None and node not in needed:
-                continue
+        self.reached = set(order) if needed is None else needed
+        self.active.append(self)
+        try:
+            for node in reversed(order):
+                if needed is None or node in needed:
+                    self._node(node)
+        finally:
+            self.active.pop()
+
+    def _node(self, node: Any) -> None:
+        try:
             if isinstance(node, Value):
                 self._value(node)
             else:
                 self._function(node)
+        except Exception:
+            if Mode.anomaly and (not isinstance(node, Value) or node.tape.leaf is None):
+                _tell_place(node)
+            raise
 
     def _needed(self, order: Sequence[Any]) -> set[Any] | None:
         """What lies on a way to the wanted inputs."""
@@ -133,6 +150,8 @@ class _Run:
             self.found[value] = g
         if tape.retain is not None and (tensor := tape.retain()) is not None:
             tensor._grad = self._tensor(g)
+        if tape.before:
+            g = self._before(tape, g)
         if tape.leaf is not None:
             if self.accumulate and (self.only is None or value in self.only):
                 self._leaf(tape, value, g)
@@ -151,16 +170,43 @@ class _Run:
                 g = result.value
         return g
 
+    def _before(self, tape: Tape, g: Value) -> Value:
+        for hook in list((tape.before or {}).values()):
+            with _mode(self.create):
+                result = hook((Tensor(g),))
+            if result is not None:
+                g = (result[0] if isinstance(result, tuple) else result).value
+        return g
+
+    def _after(self, hooks: dict[int, Any], parts: list[Value | None], grads: Sequence[Value | None]) -> list[Any]:
+        outputs = tuple(None if g is None else Tensor(g) for g in grads)
+        for hook in list(hooks.values()):
+            inputs = tuple(None if p is None else Tensor(p) for p in parts)
+            with _mode(self.create):
+                result = hook(inputs, outputs)
+            if result is not None:
+                changed = result if isinstance(result, tuple) else (result,)
+                parts = [None if x is None else x.value for x in changed]
+        return parts
+
     def _pull(self, value: Value, tape: Tape, g: Value) -> None:
         if tape.freed == "used" or value.op is None:
             raise RuntimeError(_SECOND, value.span, code="E0605")
         rule = pulled(value, g, tuple([a.tape is not None for a in value.args]))
-        made = self._made(rule, [g, value, *value.args])
+        given = [g, value, *value.args]
+        for k, packed in (tape.packed or {}).items():
+            given[k] = packed.value()
+        made = self._made(rule, given)
         for k in rule.saved:
             check_version(made[k], value.op.name)
-        for arg, part in zip(value.args, rule.parts, strict=True):
+        parts = [None if part is None else made[part] for part in rule.parts]
+        if tape.after:
+            parts = self._after(tape.after, parts, [g])
+        if Mode.anomaly and Mode.check_nan:
+            _check_nan(value, parts)
+        for arg, part in zip(value.args, parts, strict=True):
             if part is not None and arg.tape is not None:
-                self.add(arg, made[part])
+                self.add(arg, part)
         if not self.retain:
             tape.freed = "used" if rule.saved else "clean"
             if value.data is not None:
@@ -184,6 +230,12 @@ class _Run:
             raise RuntimeError(_SECOND, code="E0605")
         with _mode(self.create):
             parts = node.pull_back(grads)
+        if node.after:
+            found = self._after(node.after, [None if p is None else p.value for p in parts],
+                                [grads.get(k) for k in range(len(node.outputs))])  # fmt: skip
+            parts = [None if p is None else Tensor(p) for p in found]
+        if Mode.anomaly and Mode.check_nan:
+            _check_nan(node, [None if p is None else p.value for p in parts])
         for value, part in zip(node.inputs, parts, strict=True):
             if part is not None and value is not None and value.tape is not None:
                 self.add(value, part.value if self.create else _cut(part.value))
@@ -271,7 +323,7 @@ def backward(
         if not inputs:
             raise RuntimeError("'inputs' argument to backward() cannot be empty.")
     retain = create_graph if retain_graph is None else retain_graph
-    run = _Run(retain, create_graph, None if inputs is None else {x.value for x in inputs})
+    run = Run(retain, create_graph, None if inputs is None else {x.value for x in inputs})
     run.go([(r.value, _seed(r, s, k)) for k, (r, s) in enumerate(zip(roots, seeds, strict=True))])
 
 
@@ -287,7 +339,7 @@ def grad(
         if x.value.tape is None:
             raise GradError("One of the differentiated Tensors does not require grad")
     retain = create_graph if retain_graph is None else retain_graph
-    run = _Run(retain, create_graph, {x.value for x in wanted})
+    run = Run(retain, create_graph, {x.value for x in wanted})
     run.accumulate = False
     run.go([(r.value, _seed(r, s, k)) for k, (r, s) in enumerate(zip(roots, seeds, strict=True))])
     result: list[Tensor | None] = []
@@ -365,27 +417,21 @@ def node_name(value: Value) -> str:
     return _NAMES.get(name, "".join(p.capitalize() for p in name.split("_"))) + "Backward0"
 
 
-class Node:
-    """`tensor.grad_fn`: what will compute the gradient."""
-
-    def __init__(self, value: Value) -> None:
-        self._value = value
-
-    def name(self) -> str:
-        return node_name(self._value)
-
-    @property
-    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
-        value = self._value
-        args: Sequence[Value] = value.args
-        if value.tape is not None and value.tape.function is not None:
-            args = [v for v in value.tape.function.inputs if v is not None]
-        return tuple((Node(a) if a.tape is not None else None, 0) for a in args)
-
-    def __repr__(self) -> str:
-        return f"<{self.name()} object>"
+def _place_of(node: Any) -> Any:
+    return resolve(node.span)
 
 
-def node_of(value: Value) -> Node | None:
-    tape = value.tape
-    return None if tape is None or tape.leaf is not None else Node(value)
+def _tell_place(node: Any) -> None:
+    name = node_name(node) if isinstance(node, Value) else node.name
+    span = _place_of(node)
+    text = "" if span is None else f"\n  at {span}\n    {span.text.strip()}"
+    warnings.warn(
+        f"Error detected in {name}. Traceback of forward call that caused the error:{text}", UserWarning, stacklevel=6
+    )
+
+
+def _check_nan(node: Any, parts: Sequence[Value | None]) -> None:
+    name = node_name(node) if isinstance(node, Value) else node.name
+    for k, part in enumerate(parts):
+        if part is not None and part.dtype.is_float and np.isnan(known(part).data.array).any():
+            raise RuntimeError(f"Function '{name}' returned nan values in its {k}th output.", node.span)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import wraps
 from typing import Any
 
 from tdsl.autograd.engine import check_version
@@ -10,7 +11,7 @@ from tdsl.compiler.autodiff import build
 from tdsl.compiler.graph import Value, apply
 from tdsl.compiler.ops.view import sum_to
 from tdsl.compiler.source import GradError, TypeError
-from tdsl.recording import Mode, Tape
+from tdsl.recording import Mode, Tape, here
 from tdsl.tensor import Tensor
 
 
@@ -62,6 +63,9 @@ class FunctionNode:
         self.cls, self.ctx, self.inputs, self.is_tensor = cls, ctx, list(inputs), is_tensor
         self.outputs: list[tuple[Any, Any]] = []  # dtype and shape of each
         self.freed = False
+        self.after: dict[int, Any] | None = None
+        self.node: Any = None
+        self.span = here(3)
 
     @property
     def name(self) -> str:
@@ -197,14 +201,34 @@ class Function:
         return tuple(made) if isinstance(result, tuple | list) else made[0]
 
 
-def once_differentiable(backward: Any) -> Any:
-    """Marks a backward whose result is not differentiated again."""
+class _Once(Function):
+    """Identity whose gradient is an error."""
 
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *gradients: Tensor) -> Tensor:
+        return x.clone()  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise GradError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+
+def once_differentiable(backward: Any) -> Any:
+    """Marks a backward whose result cannot be differentiated again: that raises."""
+
+    @wraps(backward)
     def wrapped(ctx: Any, *grads: Any) -> Any:
         on, Mode.grad = Mode.grad, False
         try:
-            return backward(ctx, *grads)
+            result = backward(ctx, *grads)
         finally:
             Mode.grad = on
+        sources = [g for g in grads if isinstance(g, Tensor) and g.requires_grad]
+        sources += [t for t in ctx.saved_tensors if t is not None and t.requires_grad]
+        if not (on and sources):
+            return result
+        parts = result if isinstance(result, tuple) else (result,)
+        guarded = tuple(_Once.apply(p, *sources) if isinstance(p, Tensor) else p for p in parts)
+        return guarded if isinstance(result, tuple) else guarded[0]
 
     return wrapped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -65,6 +66,44 @@ class set_grad_enabled(_Grad):
 
     def __enter__(self) -> None:
         Mode.grad = self.on
+
+
+class inference_mode:
+    """no_grad, and what is made here never takes part in autograd: neither saved nor changed in place outside.
+
+    A context manager or a decorator; `inference_mode(False)` turns it off inside another.
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        made = super().__new__(cls)
+        return cls()(mode) if callable(mode) else made
+
+    def __init__(self, mode: bool = True) -> None:
+        self.mode = mode
+        self.before: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        if Mode.inferred is None:
+            from tdsl.autograd.graph import check_saved
+
+            Mode.inferred, Mode.check_saved = weakref.WeakSet(), check_saved
+        self.before.append((Mode.inference, Mode.grad))
+        Mode.inference, Mode.grad = self.mode, not self.mode
+
+    def __exit__(self, *_: object) -> None:
+        Mode.inference, Mode.grad = self.before.pop()
+
+    def __call__(self, function: F) -> F:
+        @wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)(self.mode):
+                return function(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+def is_inference_mode_enabled() -> bool:
+    return Mode.inference
 
 
 def is_grad_enabled() -> bool:

@@ -1,5 +1,5 @@
-"""Helpers: `tdsl.utils.data`."""
+"""Helpers: `tdsl.utils.data`, `tdsl.utils.checkpoint`."""
 
-from tdsl.utils import data
+from tdsl.utils import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]
