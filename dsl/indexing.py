@@ -169,10 +169,13 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     _check_empty(view, left)
     if not left:
         return view if view is not x else x.alias("reshape", (x.stride(), x.storage_offset()), shape=tuple(x.shape))
-    if len(left) == 1:
+    if len(left) == 1 and view.numel():
         d, index = left[0]
         return op("take", view, index, dim=d)
     indices, attrs = _joined(left)
+    if view.numel() == 0:  # no position is looked up
+        nowhere = from_array(np.zeros(_target(view, indices, attrs), np.int64))
+        return op("take", reshape(view, -1), nowhere, dim=0)
     return op("pick", view, *indices, **attrs)
 
 

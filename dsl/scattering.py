@@ -198,6 +198,8 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     _check_tensor("index_add", "source", 3, source)
     d = wrap_dim(dim, input.ndim)
     _check_vector("index_add_()", input, d, index, source)
+    if input.numel() == 0:
+        return copied(input)
     if input.dtype is dt.bool_:
         return _scattered(input, d, _along(index, d, lifted(source).shape), source if alpha else source & False, "sum")
     scaled = source if alpha == 1 else (source * alpha).to(input.dtype)
@@ -313,7 +315,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
             f"{source.numel()}, index.numel() = {index.numel()}"
         )
     if input.numel() == 0 and index.numel():
-        raise IndexError("put_(): tried to put elements into an empty tensor")
+        raise IndexError("put_(): Tried to put elements into an empty tensor")
     name = "pick_add" if accumulate else "pick_put"
     x, place = flatten(input), flatten(index)
     if accumulate and input.dtype is dt.bool_:

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from tdsl.compiler import dtype as dt
-from tdsl.compiler.source import RuntimeError, ShapeError, TypeError
+from tdsl.compiler.source import IndexError, RuntimeError, ShapeError, TypeError
 from tdsl.elementwise import made
 from tdsl.recording import record
 from tdsl.tensor import Layout, Tensor, contiguous_strides, type_name, wrap_dim
@@ -225,6 +225,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """The dimension `dim` as several; one of `sizes` may be -1."""
     d = wrap_dim(dim, input.ndim)
+    if input.ndim == 0:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     if len(sizes) == 0:
         raise RuntimeError("unflatten: sizes must be non-empty")
     if list(sizes).count(-1) > 1:
@@ -352,6 +354,8 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     for name, given, places in (("source", source, a), ("destination", destination, b)):
         if len(set(places)) != len(places):
             raise RuntimeError(f"movedim: repeated dim in `{name}` ({given})")
+    if input.ndim == 0:
+        return permute(input, ())
     order = [d for d in range(input.ndim) if d not in a]
     for place, d in sorted(zip(b, a, strict=True)):
         order.insert(place, d)
