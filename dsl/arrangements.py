@@ -11,7 +11,7 @@ from tdsl.broadcasting import atleast_2d, expand, several
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import IndexError, RuntimeError, TypeError
 from tdsl.elementwise import made, result_type, where
-from tdsl.parts import diagonal, narrow
+from tdsl.parts import diagonal
 from tdsl.recording import record
 from tdsl.shapes import cat, pad_constant, stack
 from tdsl.tensor import Tensor, from_array, op, type_name, wrap_dim
@@ -92,13 +92,21 @@ def roll(input: Tensor, shifts: Any, dims: Any = ()) -> Tensor:
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(moves)}, dims:{len(along)}")
     if input.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    x = input
+    total: dict[int, int] = {}
     for shift, dim in zip(moves, along, strict=True):
-        d = wrap_dim(dim, x.ndim)
-        n = x.shape[d]
-        k = -shift % n if n else 0
-        x = cat([narrow(x, d, k, n - k), narrow(x, d, 0, k)], d) if k else x
-    return x.clone() if x is input else x  # type: ignore[no-any-return]
+        d = wrap_dim(dim, input.ndim)
+        total[d] = (total.get(d, 0) + shift) % max(input.shape[d], 1)
+    return _rolled(input, sorted((d, shift) for d, shift in total.items() if shift))
+
+
+def _rolled(x: Tensor, moves: list[tuple[int, int]]) -> Tensor:
+    """Two dimensions at a time: the choices of where an element comes from are two to their power."""
+    if not moves:
+        return x.clone()  # type: ignore[no-any-return]
+    for k in range(0, len(moves), 2):
+        dims, shifts = zip(*moves[k : k + 2], strict=True)
+        x = op("roll", x, dims=dims, shifts=shifts)
+    return x
 
 
 # ---- repeated

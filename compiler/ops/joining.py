@@ -73,6 +73,33 @@ def _flip_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
     )
 
 
+def _roll_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kernel:
+    """Before a shift the elements that came round, from it on the others: a read for each choice."""
+    (x,) = types
+    names = axis_names(len(x.shape))
+
+    def read(index: tuple[Expr, ...], left: tuple[tuple[int, Size], ...]) -> Expr:
+        if not left:
+            return Read("a0", index, x.dtype)
+        (d, shift), *rest = left
+        n = x.shape[d]
+        whole = not isinstance(n, Sym) and not isinstance(shift, Sym)
+        round_ = index_const(n - shift) if whole else call("sub", of_size(n), of_size(shift))  # type: ignore[operator]
+        before = (*index[:d], call("add", index[d], round_), *index[d + 1 :])
+        after = (*index[:d], call("sub", index[d], of_size(shift)), *index[d + 1 :])
+        came_round = call("lt", Axis(names[d]), of_size(shift))
+        return call("where", came_round, read(before, tuple(rest)), read(after, tuple(rest)))
+
+    binders = tuple(Binder(a, 0, n) for a, n in zip(names, x.shape, strict=True))
+    expr = read(tuple(Axis(a) for a in names), tuple(zip(attrs["dims"], attrs["shifts"], strict=True)))
+    return Kernel("op", (Param("a0", x.dtype, x.shape),), (Definition("y", binders, expr),), ("y",))
+
+
+def _roll_vjp(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:
+    dims, shifts = y.attrs["dims"], y.attrs["shifts"]
+    return (b("roll", g, dims=dims, shifts=tuple(x.shape[d] - s for d, s in zip(dims, shifts, strict=True))),)
+
+
 def _cat_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
     d, first = attrs["dim"], types[0]
     total: Size = 0
@@ -151,6 +178,15 @@ flip = define(
         lambda b, g, y, x: (b("flip", g, dims=y.attrs["dims"]),), _flip_kernel,
         reference=lambda x, dims: np.flip(x, dims),
         samples=lambda: [((_range(2, 3),), {"dims": (1,)}), ((_range(2, 3),), {"dims": (0, 1)})],
+    )
+)  # fmt: skip
+roll = define(
+    Op(
+        "roll", "Moved along `dims` by `shifts`, all between 0 and the size; what leaves at the end comes in in front.",
+        lambda types, attrs: types[0], _roll_vjp, _roll_kernel,
+        reference=lambda x, dims, shifts: np.roll(x, shifts, dims), sizes=frozenset({"shifts"}),
+        samples=lambda: [((_range(3, 4),), {"dims": (1,), "shifts": (1,)}),
+                         ((_range(3, 4),), {"dims": (0, 1), "shifts": (2, 3)})],
     )
 )  # fmt: skip
 cat = define(
