@@ -22,7 +22,9 @@ from tdsl.views import reshape, squeeze, unsqueeze
 
 
 def _items(key: Any) -> list[Any]:
-    if isinstance(key, list) and any(isinstance(k, slice | list | tuple) or k is None or k is Ellipsis for k in key):
+    if isinstance(key, list) and any(
+        isinstance(k, slice | list | tuple | Tensor) or k is None or k is Ellipsis for k in key
+    ):
         warnings.warn(
             "Using a non-tuple sequence for multidimensional indexing is deprecated; use x[tuple(seq)] instead of "
             "x[seq].", UserWarning, stacklevel=4,
@@ -83,13 +85,14 @@ def _without_ellipsis(items: list[Any], ndim: int) -> list[Any]:
 
 
 def _bounds(k: slice, n: int) -> tuple[int, int, int]:
-    step = 1 if k.step is None else int(k.step)
-    if step <= 0:
+    ends = (k.start, k.stop, k.step)
+    if any(e is not None and not hasattr(e, "__index__") for e in ends):
+        raise TypeError("slice indices must be integers or None or have an __index__ method")
+    start, stop, step = (None if e is None else e.__index__() for e in ends)
+    if step is not None and step <= 0:
         raise ValueError("step must be greater than zero")
-    start, stop, _ = slice(None if k.start is None else int(k.start), None if k.stop is None else int(k.stop)).indices(
-        n
-    )
-    return start, max(start, stop), step
+    first, last, by = slice(start, stop, step).indices(n)
+    return first, max(first, last), by
 
 
 def _position(k: Any) -> int | None:

@@ -72,7 +72,23 @@ T.tril_indices(row=3,col=3,offset=1) ;  T.block_diag(x) ;  T.cartesian_prod(T.ar
 T.atleast_1d([x,x]) ;  T.atleast_1d((T.tensor(1),)) ;  T.broadcast_tensors(x) ;  T.hstack((x,x)) ;  T.hstack(tensors=(x,x)) ;  T.roll(x,1,-1)
 T.roll(x,[1],[-1]) ;  T.moveaxis(x,0,1) ;  T.swapaxes(x,axis0=0,axis1=1) ;  T.swapdims(x,dim0=0,dim1=1) ;  T.ravel(x) ;  T.unflatten(x,1,(2,2))
 T.chunk(x,chunks=2,dim=1) ;  T.vsplit(x,3) ;  T.vsplit(x,(1,)) ;  T.dsplit(c,2) ;  T.narrow(x,0,T.tensor(1),1) ;  T.adjoint(x) ;  x.select(0,T.tensor(1))
-x.expand_as(c) ;  x.expand(2,-1,-1)
+x.expand_as(c) ;  x.expand(2,-1,-1) ;  T.zeros(4,0).unfold(0,2,1) ;  T.zeros(4,0).flip(0,1) ;  T.zeros(4,0).roll(1,0) ;  T.zeros(4,0).roll(1)
+T.zeros(4,0).repeat(2,3) ;  T.zeros(4,0).repeat_interleave(2,0) ;  T.zeros(4,0).repeat_interleave(2) ;  T.zeros(4,0).tril() ;  T.zeros(4,0).diagonal()
+T.zeros(4,0).diag() ;  T.zeros(0).diag() ;  T.zeros(0).diag(1) ;  T.zeros(4,0).diag_embed() ;  T.zeros(0).diagflat() ;  T.zeros(4,0).unbind(1)
+T.zeros(4,0).split(2,1) ;  T.zeros(4,0).chunk(2,1) ;  T.zeros(4,0).tensor_split(2,1) ;  T.zeros(4,0).view(0,7) ;  T.zeros(4,0).view(-1)
+T.zeros(4,0).reshape(0) ;  T.zeros(4,0).reshape(2,0,3).stride() ;  T.zeros(4,0).flatten() ;  T.zeros(4,0).unflatten(1,(0,3))
+T.zeros(4,0).unflatten(0,(2,-1)) ;  T.zeros(4,0).expand(3,4,0) ;  T.zeros(4,0).t() ;  T.zeros(4,0).as_strided((2,0),(1,1))
+T.cat([T.zeros(4,0),T.ones(4,2)],1) ;  T.stack([T.zeros(4,0)]*2) ;  T.block_diag(T.zeros(4,0),T.ones(1,2)) ;  T.combinations(T.zeros(0))
+T.cartesian_prod(T.zeros(0),T.ones(2)) ;  T.meshgrid(T.zeros(0),T.ones(2)) ;  T.vander(T.zeros(0)) ;  T.tril_indices(0,0) ;  T.zeros(4,0)[1]
+T.zeros(4,0)[:,None] ;  T.zeros(4,0)[[0,1]] ;  T.zeros(4,0)[T.zeros(4,0).bool()] ;  T.zeros(0,4)[T.zeros(0).bool()] ;  T.zeros(0,4)[:, [0,1]]
+T.zeros(0,4)[[]] ;  T.zeros(0,4).view(T.int32) ;  T.zeros(0,4).view(T.uint8) ;  T.tensor(1.).flip(0) ;  T.tensor(1.).repeat(2) ;  T.tensor(1.).tile(2)
+T.tensor(1.).repeat_interleave(2) ;  T.tensor(1.).repeat_interleave(T.tensor([2])) ;  T.tensor(1.).expand(2) ;  T.tensor(1.).squeeze(0)
+T.tensor(1.).unsqueeze(0) ;  T.tensor(1.).flatten() ;  T.tensor(1.).reshape(1,1) ;  T.tensor(1.).view(()) ;  T.tensor(1.).T ;  T.tensor(1.).t()
+T.tensor(1.).transpose(0,-1) ;  T.tensor(1.).movedim(0,0) ;  T.tensor(1.).permute(()) ;  T.tensor(1.).ravel() ;  T.tensor(1.).as_strided((),())
+T.tensor(1.).view(T.int32) ;  T.cat([T.zeros(0,dtype=T.int64),T.zeros(0)]).dtype ;  T.cat([T.zeros(0),T.ones(2,2)],0)
+T.cat([T.zeros(0),T.ones(2,2)],-1) ;  T.cat([u,b[:2,:3],i]) ;  T.stack([u,i]).dtype ;  T.hstack([T.tensor(1),T.tensor(2.)]) ;  x.stride(0) ;  x.stride(-1)
+x.stride(dim=1) ;  x.size(0) ;  x.size(dim=1) ;  x.storage_offset() ;  len(x) ;  x.unbind(0)[1].storage_offset() ;  x.T.T.is_contiguous()
+T.ones(1,3,1).transpose(0,2).is_contiguous() ;  T.zeros(0,3).t().is_contiguous() ;  x.element_size() ;  x.view(T.int16).element_size()
 """
 
 # x[...]
@@ -90,6 +106,14 @@ x[T.zeros(3,dtype=T.bool)] ;  x[T.tensor([[0,1],[1,2]]),0] ;  x[:,T.tensor([[0,1
 x[T.tensor(1),:] ;  x[slice(None,2),...,slice(1,None)] ;  x[slice(T.tensor(1),None)] ;  list(x[0]) ;  T.tensor(3.)[...] ;  T.tensor(3.)[None]
 T.tensor(3.)[()] ;  T.tensor(3.)[True] ;  T.tensor(3.)[T.tensor(False)]
 T.tensor([1.,float('nan')]).scatter_reduce(0,T.tensor([0,1]),T.tensor([float('nan'),3.]),'amax') ;  x[1:].resize_(2,3) ;  r[b] ;  r[[0,1]] ;  r[0]
+T.tensor([1.,2.]).gather(0,T.tensor(1)) ;  x[[T.tensor([0,1]),T.tensor([1,2])]] ;  x[[T.tensor(0),T.tensor(1)]] ;  x[[[0,1],[1,2]]] ;  x[[[0,1],[1,2]],]
+x[[slice(0,2),1]] ;  x[[0,slice(0,2)]] ;  x[[None,0]] ;  x[[...,0]] ;  x[[True,False,True]] ;  x[([0,1],[1,2])] ;  x[(slice(0,2),[0,1])] ;  x[[0,1],None]
+x[T.Size([0,1])] ;  x[range(1,3)] ;  x[T.tensor([0,1]),T.tensor([[0],[1]])] ;  x[[0.0]] ;  x[None, None]
+x[T.tensor([True,False,True]), T.tensor([True,False,True,False])] ;  c[b[:2,:3]] ;  c[:, b] ;  c[:, b, None] ;  c[0, b] ;  c[..., b]
+c[T.tensor([1,0]), 1:, T.tensor([0,2])] ;  c[T.tensor([1,0]), ..., T.tensor([0,2])] ;  c[1, :, T.tensor([0,2])]
+c[T.tensor([[1,0]]), T.tensor([0]), None] ;  c[None, T.tensor([1,0]), T.tensor([0,2])] ;  c[:, None, T.tensor([0,2]), T.tensor([0,1])]
+c[T.tensor([1]), None, T.tensor([0])] ;  [v.storage_offset() for v in x] ;  x[:, :1].is_contiguous() ;  x[:1].is_contiguous()
+x[:1, 1:2].is_contiguous()
 """
 
 # reads and writes at positions
@@ -138,7 +162,19 @@ T.index_fill(x,dim=0,index=T.tensor([0]),value=1) ;  T.put(x,index=T.tensor([0])
 T.take_along_dim(x,indices=T.tensor([[0]]),dim=0) ;  T.masked_scatter(x,mask=b,source=x) ;  T.masked_select(x,mask=b)
 T.nonzero(x,as_tuple=True)[0].shape ;  T.argwhere(x).shape ;  T.unravel_index(indices=T.tensor(5),shape=(2,3))[0].item() ;  T.where(u,i,0)
 T.where(b,1,2) ;  T.where(b,1.5,x.double()) ;  T.where(b,x,i[:1,:1]) ;  x.where(b,0) ;  x.where(b,T.tensor(0)) ;  x.where(condition=b,other=0)
-T.where(b[:,:1],x,-x) ;  T.where(condition=b,input=x,other=-x)
+T.where(b[:,:1],x,-x) ;  T.where(condition=b,input=x,other=-x) ;  T.zeros(0,4).index_add(0,T.tensor([0,0]),T.ones(2,4))
+T.zeros(0,4).masked_fill(T.zeros(0,4).bool(),1) ;  T.zeros(0,4).masked_scatter(T.zeros(0,4).bool(),T.ones(3))
+T.zeros(0,4).masked_select(T.zeros(0,4).bool()) ;  T.zeros(4,0).index_add(0,T.tensor([0,0]),T.ones(2,0))
+T.zeros(4,0).index_add(0,T.tensor([9,0]),T.ones(2,0)) ;  T.zeros(4,0).index_copy(0,T.tensor([0,0]),T.ones(2,0))
+T.zeros(4,0).index_select(0,T.tensor([0,0])) ;  T.zeros(4,0).index_select(1,T.tensor([],dtype=T.long))
+T.zeros(4,0).scatter(0,T.zeros(1,0).long(),T.ones(1,0)) ;  T.zeros(0,4).fill_diagonal_(1) ;  T.take_along_dim(T.zeros(0,4),T.zeros(0,4).long(),0)
+T.tensor(1.).gather(0,T.tensor(0)) ;  T.tensor(1.).gather(0,T.tensor([0,0])) ;  T.tensor(1.).scatter(0,T.tensor(0),2.)
+T.tensor(1.).scatter_reduce(0,T.tensor(0),T.tensor(5.),'mean') ;  T.tensor(1.).index_fill(0,T.tensor(0),2)
+T.tensor(1.).index_copy(0,T.tensor(0),T.tensor(3.)) ;  T.tensor(1.).index_copy(0,T.tensor([0]),T.tensor([3.]))
+T.tensor(1.).index_add(0,T.tensor(0),T.tensor(3.)) ;  T.tensor(1.).index_reduce(0,T.tensor([0]),T.tensor(3.),'prod') ;  T.tensor(1.).take(T.tensor(0))
+T.tensor(1.).put(T.tensor(0),T.tensor(2.)) ;  T.tensor(1.).masked_fill(T.tensor(True),2) ;  T.tensor(1.).masked_select(T.tensor(True))
+T.tensor(1.).masked_scatter(T.tensor(True),T.ones(2)) ;  T.tensor(1.).masked_fill(T.ones(2)>0,3) ;  T.gather(x,-1,I) ;  T.nonzero_static(x>99,size=2)
+T.nonzero_static(T.zeros(0),size=2)
 """
 
 # what is refused: the exception and its words
@@ -206,8 +242,15 @@ T.rot90(x,1,(0,)) ;  T.rot90(x,1,(0,0)) ;  T.rot90(x[0]) ;  x.tril(1.5) ;  x[0].
 x.index_select(0,[0]) ;  x.take([0]) ;  x.reshape('a') ;  x.permute('a') ;  x.transpose('a',0) ;  x.unsqueeze() ;  x.unsqueeze(0.5) ;  x.expand()
 x.split('a') ;  x.split([1.5,1.5]) ;  x.flip('a') ;  T.cat(1) ;  T.cat([1,2]) ;  T.stack(1) ;  T.meshgrid(1) ;  T.block_diag(1) ;  x.diagonal('a')
 x.unfold(0,1) ;  x.index_add(0,T.tensor([0]),1) ;  x.put(0,1) ;  T.where(1) ;  x.select(0) ;  x.select(0,1.5) ;  x.sum_to_size('a') ;  x.as_strided(2,1)
-x.as_strided((2,),1) ;  T.where(x,x,x) ;  T.where(b,T.ones(2),x)
+x.as_strided((2,),1) ;  T.where(x,x,x) ;  T.where(b,T.ones(2),x) ;  T.zeros(0,4).scatter(0,T.zeros(1,4).long(),T.ones(1,4))
+T.zeros(0,4).scatter_add(0,T.zeros(1,4).long(),T.ones(1,4)) ;  T.zeros(0,4).scatter_reduce(0,T.zeros(1,4).long(),T.ones(1,4),'sum')
+T.zeros(0,4).gather(0,T.zeros(1,4).long()) ;  T.zeros(0,4).put(T.tensor([0]),T.ones(1)) ;  T.zeros(0,4).take(T.tensor([0]))
+T.tensor(1.).index_add(0,T.tensor([0]),T.tensor([3.])) ;  T.tensor(1.).split(1) ;  T.tensor(1.).narrow(0,0,1) ;  T.tensor(1.).diag_embed()
+T.tensor(1.).tril() ;  T.cat([T.zeros(0),T.ones(2,2)],2) ;  x[[[True,False,True,False]]*3] ;  x[T.tensor(0.)] ;  x[{}] ;  x[{0}] ;  x[0:1.5] ;  x['a':]
+x[1j] ;  x[:, :, 0] ;  x[..., 0, 0, 0] ;  x[T.tensor([[True,False],[True,False]])] ;  x[T.tensor([True,False,True]), T.tensor([True,False,True,True])]
+x[b, 0] ;  x[b.t()] ;  x.stride(5) ;  x.size(-3) ;  len(T.tensor(1.)) ;  list(T.tensor(1.))
 """
+
 
 
 def cases(table: str) -> list[str]:
