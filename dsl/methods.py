@@ -241,7 +241,8 @@ _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "ds
                 "std_mean", "var_mean", "where", "result_type", "can_cast", "is_tensor",
                 "is_floating_point", "gelu",
                 "hardtanh")  # fmt: skip
-_CHECKED = (shapes, arrangements, gathering, scattering)  # their methods refuse wrong arguments in PyTorch's words
+# their methods refuse wrong arguments in PyTorch's words
+_CHECKED = (shapes, arrangements, gathering, scattering, reductions, scans, statistics, sorting, sets, histograms)
 _HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_",
          "bernoulli_")  # fmt: skip
 _IN_PLACE = ("add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "

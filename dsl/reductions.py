@@ -171,8 +171,8 @@ def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tenso
     x = input
     if dim is None:
         if x.numel() == 0:
-            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
-                             "reduction dim with the 'dim' argument.", code="E0303")  # fmt: skip
+            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.",
+                             code="E0303", hint="give it a dimension: dim=0")  # fmt: skip
         x, d = x.reshape(-1), 0
     else:
         d = one_dim(name, dim, x.ndim)

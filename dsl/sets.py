@@ -8,6 +8,7 @@ import numpy as np
 
 from tdsl.compiler.source import RuntimeError
 from tdsl.reductions import one_dim
+from tdsl.shapes import movedim
 from tdsl.tensor import Tensor, from_array
 
 __all__ = ["unique", "unique_consecutive"]
@@ -47,8 +48,11 @@ def _distinct(input: Tensor, rows: Array, d: int | None, order: Array, inverse: 
     """The first of each run of equals in that order, and where each element's run stands, and how long it is."""
     starts = _starts(rows[order])
     first = order[starts]
-    kept = rows[first] if d is None else np.take(input.array(), first, axis=d)
-    results = [from_array(np.ascontiguousarray(kept))]
+    if d is None:
+        results = [from_array(rows[first])]
+    else:
+        slices = np.moveaxis(input.array(), d, 0)[first]
+        results = [movedim(from_array(np.ascontiguousarray(slices)), 0, d)]
     if inverse:
         places = np.empty(len(rows), np.int64)
         places[order] = np.cumsum(starts) - 1

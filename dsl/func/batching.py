@@ -203,8 +203,10 @@ RULES: dict[str, Rule] = {
     "pick_add": _place, "pick_put": _place, "bitcast": _bitcast,
 }  # fmt: skip
 RULES |= dict.fromkeys(("slice", "slice_update", "cat", "gather", "scatter_add", "scatter_put", "scatter_mul",
-                        "scatter_max", "scatter_min", "unfold", "argmax", "argmin"), _along)  # fmt: skip
-RULES |= dict.fromkeys(("flip", "sum", "prod", "mean", "amax", "amin", "any", "all", "logsumexp"), _over)
+                        "scatter_max", "scatter_min", "unfold", "argmax", "argmin", "cumsum", "cumprod", "logcumsumexp",
+                        "cummax", "cummin", "recurrence", "argsort", "sort", "topk", "kth", "middle", "mode"),
+                       _along)  # fmt: skip
+RULES |= dict.fromkeys(("flip", "sum", "prod", "mean", "amax", "amin", "max", "min", "any", "all", "logsumexp"), _over)
 
 # ---- any other op: its kernel with one more axis; without a kernel, element by element
 

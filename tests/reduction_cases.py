@@ -1,0 +1,206 @@
+"""Tables of reductions, scans and expressions of order, run by tdsl and by PyTorch: ` ;  ` stands between cases.
+
+`T` is the library; SETUP makes the operands anew for each case.
+"""
+
+from __future__ import annotations
+
+SETUP = """
+nan, inf, t = float("nan"), float("inf"), T.tensor
+x = t([[1., 3., 3.], [2., -1., 0.5]]); y = t([[1., nan, 3.], [nan, 5., nan]]); s = t(2.5); e = T.zeros(0, 3); n = T.zeros(0)
+z = t([[0., 2., 3.], [0., 0., 4.], [1., 2., -1.]]); i = t([[3, 1, 3], [2, 2, 0]]); b = t([[True, False], [True, True]])
+u = t([[3, 1, 3], [2, 2, 0]], dtype=T.uint8); v = t([3., 1., 2., 2., 5.]); d = t([3., 1., 2., 2., 5.], dtype=T.float64)
+def weighted(y):
+    y = next(q for q in (y if isinstance(y, (tuple, list)) else [y]) if q.dtype.is_floating_point)
+    return y, T.arange(y.numel(), dtype=y.dtype).reshape(tuple(y.shape)) * 0.37 + 1
+def grad(f, *xs):
+    xs = [q.clone().requires_grad_() for q in xs]
+    y, w = weighted(f(*xs))
+    (y * w).sum().backward()
+    return [q.grad for q in xs]
+def grad2(f, *xs):
+    xs = [q.clone().requires_grad_() for q in xs]
+    y, w = weighted(f(*xs))
+    first = T.autograd.grad((y * w * y).sum(), xs, create_graph=True)
+    return list(T.autograd.grad(sum((weighted(q)[1] * q * q).sum() for q in first), xs, allow_unused=True))
+def inplace(f, x):
+    f(x)
+    return x
+"""
+
+# over all elements and over dimensions; moments, norms, softmax
+REDUCED = """
+T.sum(x, dim=()) ;  x.sum(axis=1, keepdims=True) ;  T.sum(u, 1) ;  T.sum(b) ;  T.sum(b, dtype=T.int32)
+T.sum(x, dtype=T.int64) ;  T.sum(x, (0, 0)) ;  T.sum(x, (0, -2)) ;  T.sum(x, 5) ;  T.mean(i)
+T.mean(i, dtype=T.float64) ;  T.mean(u, 0) ;  T.mean(x, ()) ;  T.mean(x, dtype=T.int64) ;  T.mean(e) ;  T.mean(e, 0)
+T.prod(i) ;  T.prod(x, dim=1, keepdim=True) ;  T.prod(u, 1, dtype=T.float32) ;  T.prod(e, 0) ;  T.any(x, dim=())
+T.all(x, dim=()) ;  T.any(x, (0, 1)) ;  T.any(u, 1) ;  T.all(u, (0, 1), True) ;  T.any(y) ;  T.all(y)
+T.any(e), T.all(e) ;  T.any(s, 0) ;  T.amax(x, ()) ;  T.amax(e) ;  T.amax(e, 0) ;  T.amax(e, 1) ;  T.amin(e, (0, 1))
+T.amax(i, (0, 1), True) ;  T.amax(b, 0) ;  T.amax(y, 1) ;  T.max(y, 1) ;  T.max(e, 0) ;  T.max(e, 1) ;  T.max(e)
+T.min(n) ;  T.max(x, 1, True) ;  T.max(x, dim=1, keepdim=True) ;  T.max(x, other=x) ;  x.max(x) ;  x.max(1).values
+T.max(s, 0) ;  T.max(s, -1, True) ;  T.max(b, 0) ;  T.max(u, 1) ;  repr(T.max(x, 1)) ;  repr(T.sort(i))
+repr(T.topk(i, 1)) ;  T.argmax(e) ;  T.argmax(e, 0) ;  T.argmax(e, 1) ;  T.argmax(s) ;  T.argmax(s, 0, True)
+T.argmax(x, keepdim=True) ;  T.argmax(x, None, True) ;  T.argmax(b) ;  T.argmin(y, 1) ;  T.argmin(u, dim=0)
+T.argmax(x, 3) ;  T.argmax(T.zeros(2, 0), 0) ;  T.aminmax(x) ;  T.aminmax(x, dim=1)
+T.aminmax(x, dim=1, keepdim=True) ;  T.aminmax(x, keepdim=True) ;  T.aminmax(y, dim=1) ;  T.aminmax(e)
+T.aminmax(e, dim=0) ;  T.aminmax(s, dim=0) ;  T.aminmax(i) ;  T.aminmax(b) ;  repr(T.aminmax(x)) ;  T.std(x), T.var(x)
+T.std(x, 1), T.var(x, 0) ;  T.std(x, False), T.var(x, True) ;  T.std(x, unbiased=False)
+T.std(x, 1, False), T.std(x, 1, True, True) ;  T.std(x, dim=1, unbiased=False, keepdim=True)
+T.std(x, dim=1, correction=0) ;  T.std(x, correction=2, dim=(0, 1), keepdim=True) ;  T.std(x, correction=None)
+T.var(x, dim=None, correction=None) ;  T.var(x, correction=1.5) ;  T.var(x, correction=10) ;  T.var(i) ;  T.std(i)
+T.var(s) ;  T.var(t([1.])) ;  T.var(n) ;  T.var(e, 0) ;  T.var(x, ()) ;  T.var_mean(x), T.std_mean(x)
+T.var_mean(x, 1), T.std_mean(x, 0, True, True) ;  T.var_mean(x, False) ;  T.var_mean(x, unbiased=False)
+T.var_mean(x, 1, False, True) ;  T.var_mean(x, dim=1, correction=0, keepdim=True)
+T.var_mean(x, dim=None, correction=None) ;  T.var_mean(i) ;  T.std_mean(i) ;  type(T.var_mean(x)).__name__
+T.norm(x) ;  T.norm(x, 'fro') ;  T.norm(x, 'foo') ;  T.norm(x, 1, 1) ;  T.norm(x, 0, 1)
+T.norm(x, inf), T.norm(x, -inf, 0) ;  T.norm(x, 3, (0, 1), True) ;  T.norm(x, 'fro', 1)
+T.norm(x, 'fro', (0, 1), True) ;  T.norm(x, dtype=T.float64) ;  T.norm(i) ;  T.norm(i, dtype=T.float32)
+T.norm(x, None) ;  x.norm(), x.norm(2, 1), x.norm(p=1, dim=0), x.norm(p=0.5) ;  T.norm(e), T.norm(e, 1, 0)
+T.norm(e, inf) ;  T.norm(n, inf) ;  T.norm(x, 2, None, True) ;  T.norm(s) ;  grad(lambda a: T.norm(a), T.zeros(3))
+grad(lambda a: T.norm(a, 1), t([0., 1., -2.])) ;  grad(lambda a: T.norm(a, 3), t([0., 1., -2.]))
+grad(lambda a: T.norm(a, 1.5), t([0., 1., -2.])) ;  grad(lambda a: T.norm(a, 0.5), t([0., 1., -2.]))
+grad(lambda a: T.norm(a, 3), T.zeros(3)) ;  grad(lambda a: T.norm(a, inf), t([1., 2., -2.]))
+grad(lambda a: T.norm(a, -inf, 1), x) ;  grad(lambda a: T.norm(a, inf, 1), y)
+grad(lambda a: T.norm(a, inf), T.zeros(3)) ;  grad(lambda a: a.max(), x) ;  grad(lambda a: a.max(1), x)
+grad(lambda a: a.amax(1), x) ;  grad(lambda a: a.amax(1), y) ;  grad(lambda a: a.max(), y)
+grad(lambda a: a.min(1), y) ;  grad(lambda a: a.aminmax(dim=1)[1], x) ;  grad(lambda a: a.aminmax().max, x)
+grad(lambda a: a.std(1), T.ones(2, 3)) ;  grad(lambda a: a.std(), t([1.])) ;  grad(lambda a: a.var(), t([1.]))
+grad(lambda a: a.std(1), x) ;  grad(lambda a: a.prod(), z) ;  grad(lambda a: a.prod(1), z)
+grad(lambda a: a.prod(0), z) ;  grad2(lambda a: a.prod(1), z) ;  grad2(lambda a: a.prod(), z)
+grad2(lambda a: a.prod(1), t([[1., 2., 3.]])) ;  grad2(lambda a: a.prod(1), t([[0., 2., 3.]]))
+grad2(lambda a: a.std(1), x) ;  grad2(lambda a: a.logsumexp(1), x) ;  grad2(lambda a: a.norm(3, 1), x)
+grad2(lambda a: a.amax(1), x) ;  grad(lambda a: a.nansum(), y) ;  grad(lambda a: a.nanmean(1), y)
+T.nansum(i), T.nansum(u, 1), T.nansum(b) ;  T.nansum(y, (0, 1), True), T.nansum(y, dtype=T.float64) ;  T.nansum(y, ())
+T.nanmean(y), T.nanmean(y, 1, True), T.nanmean(y, dtype=T.float64) ;  T.nanmean(i) ;  T.count_nonzero(y)
+T.count_nonzero(x, 1) ;  T.count_nonzero(x, (0, 1)) ;  T.count_nonzero(b, dim=0) ;  T.count_nonzero(x, ())
+T.logsumexp(x, 1), T.logsumexp(x, (0, 1), True), T.logsumexp(i, 1) ;  T.logsumexp(x, dim=0, keepdim=True)
+T.logsumexp(t([-inf, -inf]), 0), T.logsumexp(t([inf, 1.]), 0), T.logsumexp(n, 0), T.logsumexp(s, 0)
+T.logsumexp(e, 0) ;  grad(lambda a: a.logsumexp(0), t([-inf, -inf])) ;  grad(lambda a: a.logsumexp(0), t([inf, 1.]))
+T.softmax(x, 1), T.softmax(i, 1, dtype=T.float32) ;  T.softmax(i, 1) ;  T.log_softmax(i, 1)
+T.softmax(x, dim=-1), T.log_softmax(x, dim=0) ;  T.softmax(s, 0), T.log_softmax(s, 0) ;  T.softmax(x, 2)
+T.softmax(e, 0), T.softmax(e, 1), T.log_softmax(e, 0) ;  grad2(lambda a: a.softmax(1), x)
+grad2(lambda a: a.log_softmax(1), x) ;  T.mean(x, dim=1, keepdims=True) ;  T.softmax(t([-inf, -inf]), 0)
+"""
+
+# along a dimension; integrals; histograms
+SCANNED = """
+T.cumsum(x, 1) ;  T.cumsum(x, 0) ;  T.cumsum(i, 1) ;  T.cumsum(u, 0) ;  T.cumsum(b, 1) ;  T.cumsum(s, 0)
+T.cumsum(e, 1) ;  T.cumsum(e, 0)
+T.cumsum(x, 1, dtype=T.int64), T.cumsum(i, 0, dtype=T.float32), T.cumsum(i, dim=0, dtype=T.int32) ;  T.cumsum(x, 2)
+x.cumsum(axis=0) ;  x.cumsum(-1), x.cumprod(0) ;  inplace(lambda a: a.cumsum_(1), x)
+inplace(lambda a: a.cumsum_(1), i) ;  inplace(lambda a: a.cumsum_(1), u) ;  inplace(lambda a: a.cumprod_(1), u)
+inplace(lambda a: a.cumprod_(0), x) ;  inplace(lambda a: a.cumsum_(1, dtype=T.float32), x)
+T.cumprod(x, 1), T.cumprod(z, 1), T.cumprod(i, 1), T.cumprod(u, 0), T.cumprod(b, 1), T.cumprod(s, 0), T.cumprod(e, 1)
+T.cumprod(x, 0, dtype=T.float64) ;  grad(lambda a: a.cumsum(1), x) ;  grad(lambda a: a.cumsum(0), s)
+grad(lambda a: a.cumprod(0), s) ;  grad(lambda a: a.cumprod(1), x) ;  grad(lambda a: a.cumprod(1), z)
+grad(lambda a: a.cumprod(0), z) ;  grad2(lambda a: a.cumprod(1), x) ;  grad2(lambda a: a.cumprod(1), z)
+grad2(lambda a: a.cumprod(0), z) ;  grad2(lambda a: a.cumsum(0), z) ;  grad(lambda a: a.logcumsumexp(1), z)
+grad(lambda a: a.cumprod(1), e) ;  grad(lambda a: a.cummax(1), x) ;  grad(lambda a: a.cummax(1), y)
+grad(lambda a: a.cummin(0), z) ;  T.cummax(x, 1) ;  T.cummax(y, 1) ;  T.cummax(i, 0) ;  T.cummax(u, 1)
+T.cummax(b, 1) ;  T.cummax(s, 0) ;  T.cummax(e, 0) ;  T.cummax(e, 1)
+T.cummin(x, 1), T.cummin(y, 1), T.cummin(i, 0), T.cummin(u, 1), T.cummin(b, 1), T.cummin(s, 0)
+T.cummax(t([1., nan, 2., nan, 3.]), 0), T.cummin(t([1., nan, 2., nan, 3.]), 0), T.cummax(t([nan, 1.]), 0)
+T.cummax(t([inf, -inf, inf]), 0), T.cummin(t([inf, inf, -inf, -inf]), 0) ;  repr(T.cummax(x, 1)) ;  T.cummax(x, 3)
+x.cummax(dim=0).indices ;  T.logcumsumexp(x, 1), T.logcumsumexp(s, 0), T.logcumsumexp(e, 0) ;  T.logcumsumexp(i, 1)
+T.logcumsumexp(t([-inf, -inf, 1., inf, 2., nan, 1.]), 0) ;  T.diff(v) ;  T.diff(i) ;  T.diff(b) ;  T.diff(u)
+T.diff(x, 2) ;  T.diff(x, dim=0) ;  T.diff(x, n=0) ;  T.diff(x, n=5)
+T.diff(x, n=1, dim=1, prepend=x, append=x[:, :1]) ;  T.diff(s) ;  T.diff(x, n=-1) ;  T.diff(x, prepend=v)
+T.diff(x, append=t([1., 2.])) ;  T.diff(x, append=t([[1.]])) ;  grad2(lambda a: T.diff(a, 2) ** 2, z)
+T.trapezoid(x) ;  T.trapezoid(x, dx=2.0) ;  T.trapezoid(x, x) ;  T.trapezoid(x, t([1., 2., 4.]))
+T.trapezoid(x, dim=0) ;  T.trapezoid(x, t([1., 3.]), dim=0) ;  T.trapezoid(i) ;  T.trapezoid(v, x=v)
+T.trapezoid(x, t([1., 2.])) ;  T.trapezoid(s) ;  T.trapezoid(e, dim=0) ;  T.trapezoid(b), T.trapezoid(u)
+T.trapezoid(x, t([1, 3]), dim=0) ;  T.trapezoid(x, dx=2, dim=0)
+T.trapz(x), T.trapz(x, x), T.trapz(x, dx=2.0, dim=0), T.trapz(x, x, dim=0) ;  T.cumulative_trapezoid(x)
+T.cumulative_trapezoid(x, x) ;  T.cumulative_trapezoid(x, dx=2., dim=0) ;  T.cumulative_trapezoid(v, v)
+T.cumulative_trapezoid(i) ;  T.cumulative_trapezoid(e) ;  T.cumulative_trapezoid(x, t([1., 2.]))
+T.cumulative_trapezoid(s) ;  T.renorm(x, 2, 0, 1.0), T.renorm(x, 1, 1, 2.0), T.renorm(x, 1.5, -1, 1.)
+T.renorm(x, p=2, dim=0, maxnorm=-1) ;  T.renorm(x, 0, 0, 1) ;  T.renorm(x, -1, 0, 1) ;  T.renorm(v, 2, 0, 1.0)
+T.renorm(i, 2, 0, 1.0) ;  T.renorm(x, inf, 0, 1.0) ;  grad(lambda a: a.renorm(2, 0, 2.0), x)
+inplace(lambda a: a.renorm_(2, 0, 1.0), x)
+T.histc(v), T.histc(v, 4), T.histc(v, 4, 1, 3), T.histc(v, bins=4, min=2, max=2), T.histc(n, 3), T.histc(T.ones(3), 4)
+T.histc(i, 4) ;  T.histc(i, 4, 0, 3) ;  T.histc(v, 0) ;  T.histc(v, 4, 3, 1) ;  T.histc(t([1., inf, 2.]), 4)
+T.histc(t([1., nan, 2.]), 4, 0, 3) ;  T.histc(v, 4, 0, inf) ;  T.histc(d, 3) ;  T.histogram(v, 4)
+T.histogram(v, 4, range=(1., 3.)) ;  T.histogram(v, 4, weight=v) ;  T.histogram(v, 4, density=True)
+T.histogram(v, t([1., 2., 4.])) ;  T.histogram(x, t([1., 2., 4.]), weight=x, density=True) ;  repr(T.histogram(v, 2))
+T.histogram(i, 4) ;  T.histogram(v, 0) ;  T.histogram(v, 4, range=(3., 1.)) ;  T.histogram(v, 4, weight=x)
+T.histogram(v, t([1])) ;  T.histogram(v, x) ;  T.histogram(v, d) ;  T.histogram(t([1., nan]), 4) ;  T.histogram(n, 4)
+v.histogram(3) ;  T.histogramdd(x.t(), [2, 3]) ;  T.histogramdd(x.t(), 2)
+T.histogramdd(x.t(), bins=[2, 2], range=[0., 3., -1., 2.])
+T.histogramdd(x.t(), [t([0., 1., 2., 3.]), t([-1., 0., 4.])], density=True)
+T.histogramdd(x.t(), [2, 3], weight=t([1., 2., 3.])) ;  T.histogramdd(x.t(), [2]) ;  T.histogramdd(v, [2])
+T.histogramdd(x.t(), [2, 2], range=[0., 1.]) ;  T.bincount(t([1, 1, 3])) ;  T.bincount(t([1, 1, 3]), minlength=6)
+T.bincount(t([1, 1, 3]), t([.5, 1., 2.])) ;  T.bincount(t([1, 1, 3]), weights=t([5, 1, 2]))
+T.bincount(t([], dtype=T.int64)) ;  T.bincount(t([], dtype=T.int64), minlength=3)
+T.bincount(t([1, 1, 3], dtype=T.uint8))
+T.bincount(t([1, 1, 3]), t([.5, 1., 2.], dtype=T.float64)), T.bincount(t([1], dtype=T.int32), t([True]))
+T.bincount(v) ;  T.bincount(i) ;  T.bincount(t([-1])) ;  T.bincount(t([1, 2]), t([1.]))
+T.bincount(t([1, 2]), minlength=-1) ;  T.bincount(b) ;  T.bincount(t([True]))
+"""
+
+# order, places and sets
+ORDERED = """
+T.sort(x) ;  T.sort(x, 0, True) ;  T.sort(x, dim=1, descending=True) ;  T.sort(y) ;  T.sort(y, descending=True)
+T.sort(b) ;  T.sort(u, 0) ;  T.sort(s) ;  T.sort(e) ;  T.sort(x, stable=True)
+T.sort(x, stable=True, dim=0, descending=True) ;  T.sort(x, 3) ;  T.sort(i, descending=True) ;  repr(T.sort(x))
+x.sort(), x.sort(0), x.sort(1, True), x.sort(stable=True, dim=0), x.sort(dim=-1, descending=True).values
+T.argsort(x) ;  T.argsort(x, 0, True) ;  T.argsort(x, dim=0, descending=True, stable=True) ;  T.argsort(s)
+x.argsort(descending=True) ;  x.argsort(stable=True) ;  T.argsort(i, 1, True) ;  T.msort(x), x.msort(), T.msort(s)
+T.topk(v, 2) ;  T.topk(v, 3, largest=False) ;  T.topk(x, 1, 0) ;  T.topk(x, 2, dim=1, sorted=True) ;  T.topk(s, 1)
+T.topk(v, 0) ;  T.topk(y, 2, 1) ;  T.topk(u, 1, 1, False) ;  T.topk(s, 0) ;  T.topk(v, 6) ;  T.topk(v, -1)
+T.topk(x, 1, 2) ;  v.topk(2), v.topk(k=1).indices
+T.topk(t([1., nan, 3., inf]), 3), T.topk(t([1., nan, 3., inf]), 3, largest=False) ;  repr(v.topk(2))
+T.kthvalue(v, 0) ;  T.kthvalue(v, 6) ;  T.kthvalue(e, 1, 0) ;  T.kthvalue(e, 1) ;  T.median(v) ;  T.median(x)
+T.median(x, 1) ;  T.median(x, 0, True) ;  T.median(y) ;  T.median(y, 1) ;  T.median(s) ;  T.median(s, 0)
+T.median(i) ;  T.median(u, 1) ;  T.median(n) ;  T.median(t([1., 2., 3., 4.])) ;  T.median(d) ;  T.median(e, 0)
+T.median(e, 1) ;  T.median(b) ;  T.median(t([], dtype=T.int64)) ;  T.median(x, 3)
+repr(x.median(1)), repr(x.nanmedian(1)), repr(x.mode(1)), repr(x.kthvalue(1)) ;  T.nanmedian(v) ;  T.nanmedian(y)
+T.nanmedian(y, 1) ;  T.nanmedian(y, 0, True) ;  T.nanmedian(i, 1) ;  T.nanmedian(t([nan, nan]))
+T.nanmedian(t([nan, nan]), 0) ;  T.nanmedian(s) ;  T.nanmedian(n) ;  grad(lambda a: a.median(), t([1., 2., 2., 3.]))
+grad(lambda a: a.median(0), t([1., 2., 2., 3.]).reshape(4, 1)) ;  grad(lambda a: a.median(), t([1., nan, nan, 3.]))
+grad(lambda a: a.nanmedian(), t([1., nan, nan, 1., 3.])) ;  grad(lambda a: a.nanmedian(1), y)
+grad(lambda a: a.sort(1), x) ;  grad(lambda a: a.topk(2, 1), x) ;  grad(lambda a: a.kthvalue(2, 1), x)
+grad(lambda a: a.mode(1), x) ;  grad(lambda a: a.msort(), x) ;  T.mode(e, 0) ;  T.mode(n) ;  T.mode(x, 4)
+T.quantile(v, 0.5) ;  T.quantile(v, t([.1, .5, .9])) ;  T.quantile(x, .3, 1) ;  T.quantile(x, t([.2, .7]), 0)
+T.quantile(x, t([.2, .7]), 1, True) ;  T.quantile(x, .2, keepdim=True) ;  T.quantile(y, .5, 1) ;  T.quantile(y, .5)
+T.quantile(s, .5) ;  T.quantile(d, .25) ;  T.quantile(x, t([.5]), dim=None, keepdim=True)
+T.quantile(v, .3, interpolation='lower') ;  T.quantile(v, .3, interpolation='higher')
+T.quantile(v, .3, interpolation='midpoint') ;  T.quantile(v, .3, interpolation='nearest') ;  T.quantile(v, t([]))
+T.quantile(v, 1.5) ;  T.quantile(v, t([-.1])) ;  T.quantile(v, t([[.1]])) ;  T.quantile(i, .5) ;  T.quantile(n, .5)
+T.quantile(v, .5, interpolation='foo') ;  T.quantile(v, t(.5, dtype=T.float64)) ;  T.quantile(v, t([1]))
+T.quantile(x, .5, 4) ;  T.nanquantile(y, .5) ;  T.nanquantile(y, .5, 1) ;  T.nanquantile(y, t([.2, .7]), 1, True)
+T.nanquantile(t([nan, nan]), .5) ;  T.nanquantile(y, .3, 0, interpolation='lower')
+grad(lambda a: T.quantile(a, .3, 1), x) ;  grad(lambda a: T.quantile(a, t([.3, .5]), 1), x)
+grad(lambda a: T.nanquantile(a, .3, 1), y) ;  grad(lambda a: T.quantile(v, a), t(.3))
+x.quantile(.5), x.nanquantile(.5, dim=1) ;  T.unique(i) ;  T.unique(i, return_inverse=True)
+T.unique(i, return_counts=True) ;  T.unique(i, return_inverse=True, return_counts=True)
+T.unique(i, True, True, True, 0) ;  T.unique(i, dim=1) ;  T.unique(y) ;  T.unique(s) ;  T.unique(e) ;  T.unique(b)
+T.unique(u) ;  T.unique(T.zeros(0)) ;  i.unique() ;  i.unique(return_counts=True) ;  T.unique(x, sorted=False)
+T.unique(t([2, 1, 3]), dim=0, return_inverse=True, return_counts=True)
+T.unique(y, return_inverse=True, return_counts=True) ;  T.unique(T.zeros(0, 3), dim=0)
+T.unique(T.zeros(0, 3), dim=1) ;  T.unique(T.zeros(3, 0), dim=0) ;  T.unique(i, dim=5)
+T.unique_consecutive(t([[1, 1, 2], [1, 1, 2]]), True, True, 1)
+T.unique_consecutive(t([[1, 1, 2], [1, 1, 2]]), return_counts=True, dim=0)
+T.unique_consecutive(T.zeros(0, 3), dim=0) ;  T.isin(b, b) ;  T.searchsorted(t([1., 2., 3.]), x)
+T.searchsorted(t([1., 2., 3.]), 2.0) ;  T.searchsorted(t([1., 2., 3.]), s)
+T.searchsorted(t([1., 2., 3.]), x, right=True) ;  T.searchsorted(t([1., 2., 3.]), x, side='right', out_int32=True)
+T.searchsorted(t([[1., 2., 3.], [0., 1., 9.]]), x) ;  T.searchsorted(t([1, 2, 2]), 2, side='left')
+T.searchsorted(t([1, 2, 2]), 2, right=True) ;  T.searchsorted(t([3., 1., 2.]), x, sorter=t([1, 2, 0]))
+T.searchsorted(t([1., nan]), t([nan, 0., 2.])) ;  T.searchsorted(n, x) ;  T.searchsorted(v, n)
+T.searchsorted(x, 1.0) ;  T.searchsorted(t([1., 2., 3.]), i) ;  T.searchsorted(t([[1., 2., 3.]]), x)
+T.searchsorted(t([1., 2., 3.]), x, side='left', right=True) ;  T.searchsorted(t([1., 2., 3.]), x, side='foo')
+T.searchsorted(t([1., 2., 3.]), x, sorter=t([1, 2])) ;  T.searchsorted(t([1., 2., 3.]), x, sorter=t([1., 2., 0.]))
+T.searchsorted(t([1., 2., 3.]), x, sorter=t([1, 2, 5])) ;  T.searchsorted(s, x) ;  T.searchsorted(t([1., 2., 3.]), d)
+T.bucketize(x, t([1., 2., 3.])) ;  T.bucketize(2.0, t([1., 2., 3.])) ;  T.bucketize(x, t([1., 2., 3.]), right=True)
+T.bucketize(x, t([1., 2., 3.]), out_int32=True) ;  T.bucketize(2, t([1, 2, 3]))
+T.bucketize(i, t([1, 2, 3]), right=True) ;  T.bucketize(s, v) ;  T.bucketize(x, x) ;  T.bucketize(x, t([1, 2, 3]))
+T.bucketize(x, boundaries=d) ;  x.max(0).indices, tuple(x.sort()), len(x.max(0)), x.max(0)[0]
+T.kthvalue(x, 1, 0), T.kthvalue(s, 1), T.kthvalue(v, k=4, dim=-1, keepdim=True)
+T.mode(i), T.mode(i, 0, True), T.mode(t([1, 2, 2, 1])), T.mode(t([3., 3., 1., 1., 2.])), T.mode(b)
+T.unique_consecutive(v) ;  T.unique_consecutive(i) ;  T.unique_consecutive(i, return_inverse=True)
+T.unique_consecutive(i, return_counts=True) ;  T.unique_consecutive(s) ;  T.isin(i, t([1, 2])) ;  T.isin(i, 3)
+T.isin(3, i) ;  T.isin(x, t([1., 3.]), invert=True) ;  T.isin(y, y) ;  T.isin(i, x) ;  T.isin(x, n) ;  T.isin(i, 2.0)
+"""
+
+
+def cases(table: str) -> list[str]:
+    return [case.strip() for line in table.strip().splitlines() for case in line.split(" ;  ")]
