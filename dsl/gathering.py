@@ -78,7 +78,9 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 
 def positions(name: str, index: Tensor) -> Tensor:
     """An index of gather or scatter as i64."""
-    if index.dtype not in (dt.i64, dt.i32) and index.numel():
+    if index.dtype is dt.i64:
+        return index
+    if index.dtype is not dt.i32 and index.numel():
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
     return index.to(dt.i64)  # type: ignore[no-any-return]
 
@@ -86,6 +88,11 @@ def positions(name: str, index: Tensor) -> Tensor:
 def lifted(x: Tensor) -> Tensor:
     """A tensor of no dimensions as a vector of one element."""
     return x if x.ndim else reshape(x, 1)
+
+
+def lowered(x: Tensor, like: Tensor) -> Tensor:
+    """A vector of one element as a tensor of no dimensions, where `like` has none."""
+    return x if like.ndim else reshape(x, ())
 
 
 def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
@@ -103,7 +110,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
                 f"Size does not match at dimension {k} expected index {list(index.shape)} to be no larger than self "
                 f"{list(input.shape)} apart from dimension {d}"
             )
-    return reshape(op("gather", x, place, dim=d), tuple(index.shape))
+    return lowered(op("gather", x, place, dim=d), index)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -148,7 +155,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     if input.ndim == 0 and index.numel() != 1:
         raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
     taken = op("take", lifted(input), reshape(index, -1).to(dt.i64), dim=d, wrap=False)
-    return taken if input.ndim else reshape(taken, ())
+    return lowered(taken, input)
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:

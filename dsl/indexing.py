@@ -14,11 +14,11 @@ from tdsl.compiler.graph import Value, apply, number
 from tdsl.compiler.ops.elementwise import broadcast
 from tdsl.compiler.source import IndexError, RuntimeError, ShapeError, TypeError, ValueError
 from tdsl.elementwise import as_operand, value_of, where
-from tdsl.parts import slice_dim
+from tdsl.parts import selected, slice_dim
 from tdsl.recording import Mode, known, record
 from tdsl.scalars import fitting
 from tdsl.tensor import Number, Tensor, from_array, op, type_name
-from tdsl.views import reshape, squeeze, unsqueeze
+from tdsl.views import reshape, unsqueeze
 
 
 def _items(key: Any) -> list[Any]:
@@ -128,7 +128,7 @@ def _selected(x: Tensor, d: int, i: int) -> Tensor:
     n = x.shape[d]
     if not -n <= i < n:
         raise IndexError(f"index {i} is out of bounds for dimension {d} with size {n}")
-    return squeeze(slice_dim(x, d, i % n, i % n + 1), d)
+    return selected(x, d, i % n)
 
 
 def _advanced(x: Tensor, d: int, k: Any, left: list[tuple[int, Tensor]]) -> tuple[Tensor, int]:

@@ -8,7 +8,7 @@ from typing import Any
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import IndexError, RuntimeError, TypeError
 from tdsl.tensor import Tensor, contiguous_strides, type_name, wrap_dim
-from tdsl.views import movedim, numbers, reshape, squeeze
+from tdsl.views import movedim, numbers, reshape
 
 __all__ = [
     "as_strided", "chunk", "diagonal", "dsplit", "hsplit", "narrow", "select", "split", "split_with_sizes",
@@ -24,6 +24,14 @@ def slice_dim(input: Tensor, dim: int, start: int, stop: int, step: int = 1) -> 
     offset = input.storage_offset() + start * strides[dim]
     strides[dim] *= step
     return input.alias("slice", (tuple(strides), offset), dim=dim, start=start, stop=max(start, stop), step=step)
+
+
+def selected(input: Tensor, dim: int, index: int) -> Tensor:
+    """The elements at one position of a dimension, which is inside."""
+    part = slice_dim(input, dim, index, index + 1)
+    shape, (strides, offset) = tuple(input.shape), part._layout or ((), 0)
+    layout = (*strides[:dim], *strides[dim + 1 :]), offset
+    return part.alias("reshape", layout, shape=(*shape[:dim], *shape[dim + 1 :]))
 
 
 def slice_range(input: Tensor, dim: int, start: int | None, end: int | None, step: int) -> tuple[int, int, int]:
@@ -75,7 +83,7 @@ def select(input: Tensor, dim: int, index: Any) -> Tensor:
         raise IndexError(
             f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {d}"
         )
-    return squeeze(slice_dim(input, d, index % n, index % n + 1), d)
+    return selected(input, d, index % n)
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from tdsl.compiler.ops.elementwise import broadcast
 from tdsl.compiler.source import IndexError, RuntimeError, TypeError
 from tdsl.copies import copied
 from tdsl.elementwise import where
-from tdsl.gathering import lifted, positions
+from tdsl.gathering import lifted, lowered, positions
 from tdsl.tensor import Tensor, op, type_name, wrap_dim
 from tdsl.views import flatten, reshape
 
@@ -70,7 +70,7 @@ def _scattered(input: Tensor, dim: int, index: Tensor, src: Any, reduce: str) ->
     if input.dtype is dt.bool_ and reduce:  # or, and: as sums and products of bytes
         result = _scattered(input.to(dt.u8), d, place, (part != 0).to(dt.u8), reduce.replace("sum", "amax"))
         return result != 0  # type: ignore[no-any-return]
-    return reshape(op(_OPS[reduce], lifted(input), place, part, dim=d), tuple(input.shape))
+    return lowered(op(_OPS[reduce], lifted(input), place, part, dim=d), input)
 
 
 def number_of(what: str, value: Any, like: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     scaled = source if alpha == 1 else (source * alpha).to(input.dtype)
     x = lifted(input)
     place = reshape(index, -1).to(dt.i64)
-    return reshape(op("take_add", x, place, lifted(scaled), dim=d, wrap=False), tuple(input.shape))
+    return lowered(op("take_add", x, place, lifted(scaled), dim=d, wrap=False), input)
 
 
 def index_reduce(
@@ -231,7 +231,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
         part = expand(part, tuple(1 if k == d else n for k, n in enumerate(input.shape)))
     place = reshape(index, -1)
     written = op("pick_put", lifted(input), place, part, dims=(d,), front=d, wrap=False)
-    return reshape(written, tuple(input.shape))
+    return lowered(written, input)
 
 
 def _check_copy(input: Tensor, d: int, index: Tensor, source: Tensor) -> None:
@@ -278,7 +278,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     n = x.shape[d]
     hit = op("pick_put", _mask(n, False), reshape(index, -1), _mask(index.numel(), True), dims=(0,), front=0)
     column = reshape(hit, tuple(n if k == d else 1 for k in range(x.ndim)))
-    return reshape(where(column, fill_value, x), tuple(input.shape))
+    return lowered(where(column, fill_value, x), input)
 
 
 def _mask(n: int, value: bool) -> Tensor:

@@ -32,6 +32,8 @@ def sizes(args: Sequence[Any]) -> tuple[int, ...]:
 
 def numbers(function: str, name: str, args: Sequence[Any], named: dict[str, Any], position: int = 1) -> tuple[int, ...]:
     """Integers that a call gives one by one, as one sequence, or under their name."""
+    if args and all(n.__class__ is int for n in args) and not named:
+        return tuple(args)
     if named:
         wrong = next((key for key in named if key != name), None)
         if wrong is not None or args:
@@ -60,6 +62,8 @@ def dims_of(dim: Any) -> list[int]:
 def _resolved(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape with its -1 replaced."""
     n = x.numel()
+    if -1 not in shape and prod(shape) == n and min(shape, default=0) >= 0:
+        return shape
     if shape.count(-1) > 1:
         raise RuntimeError("only one dimension can be inferred")
     for k, s in enumerate(shape):
@@ -82,6 +86,8 @@ def _resolved(x: Tensor, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def view_layout(x: Tensor, shape: tuple[int, ...]) -> Layout | None:
     """The strides of a view of x under another shape; None when there are none."""
+    if x._layout is None:
+        return contiguous_strides(shape), 0
     offset = x.storage_offset()
     if x.numel() == 0:
         return (x.stride() if tuple(x.shape) == shape else contiguous_strides(shape)), offset
@@ -286,6 +292,10 @@ def permute(input: Tensor, *dims: Any, **named: Any) -> Tensor:
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
             f"ordering of dimensions i.e. input.dim() = {input.ndim} is not equal to len(dims) = {len(order)}"
         )
+    return _permuted(input, order)
+
+
+def _permuted(input: Tensor, order: tuple[int, ...]) -> Tensor:
     strides = input.stride()
     return input.alias("permute", (tuple(strides[d] for d in order), input.storage_offset()), dims=order)
 
@@ -296,7 +306,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(input.ndim))
     if order:
         order[a], order[b] = order[b], order[a]
-    return permute(input, order)
+    return _permuted(input, tuple(order))
 
 
 def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
@@ -313,12 +323,12 @@ def t(input: Tensor) -> Tensor:
     """A matrix transposed; a tensor of fewer dimensions as it is. A view."""
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return permute(input, tuple(reversed(range(input.ndim))))
+    return _permuted(input, tuple(reversed(range(input.ndim))))
 
 
 def reversed_dims(input: Tensor) -> Tensor:
     """`x.T`: the dimensions in reverse order, a view."""
-    return permute(input, tuple(reversed(range(input.ndim))))
+    return _permuted(input, tuple(reversed(range(input.ndim))))
 
 
 def matrix_transposed(input: Tensor, name: str = "mT") -> Tensor:
