@@ -128,6 +128,9 @@ def define(op: Op) -> Op:
     return op
 
 
+_numbers = count(1)  # never twice the same, even after signatures are forgotten: programs are remembered by them
+
+
 class Signature:
     """An op with its attrs, arg types and result type: one interned object for each combination ever seen."""
 
@@ -137,7 +140,7 @@ class Signature:
     def __init__(self, op: Op, attrs: dict[str, Any], arg_types: tuple[Type, ...], type_: Type) -> None:
         self.op, self.attrs, self.arg_types, self.type = op, attrs, arg_types, type_
         Signature._count += 1
-        self.number = Signature._count
+        self.number = next(_numbers)
 
 
 _serials = count()

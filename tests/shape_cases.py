@@ -252,6 +252,5 @@ x[b, 0] ;  x[b.t()] ;  x.stride(5) ;  x.size(-3) ;  len(T.tensor(1.)) ;  list(T.
 """
 
 
-
 def cases(table: str) -> list[str]:
     return [case.strip() for line in table.strip().splitlines() for case in line.split(" ;  ") if case.strip()]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tdsl
-from tdsl import nn, optim
+from tdsl import nn, optim, recording
 from tdsl.runtime import dispatch
 from tdsl.runtime.interpreter import interpret
 
@@ -212,3 +212,11 @@ def test_random_programs_equal_their_op_by_op_meaning(seed: int) -> None:
     for value, want in zip(values, wanted, strict=True):
         scale = max(1.0, float(np.abs(want).max(initial=0.0)))
         np.testing.assert_allclose(value.data.view(value.shape) / scale, want / scale, rtol=1e-9, atol=1e-9)
+
+
+def test_forgotten_signatures_find_no_other_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers given anew would make new recordings look like programs of old ones."""
+    monkeypatch.setattr(recording, "SIGNATURES", 3)
+    for n in range(2, 12):
+        found = (tdsl.ones(n) * 2).sum() if n % 2 else (tdsl.ones(n) + 3).amax()
+        assert float(found) == (2.0 * n if n % 2 else 4.0)
