@@ -153,6 +153,12 @@ class IndexError(TdslError, builtins.IndexError):
     code = "E0502"
 
 
+class AssertionError(TdslError, builtins.AssertionError):
+    """What PyTorch asserts of its arguments."""
+
+    code = "E0301"
+
+
 class KeyError(TdslError, builtins.KeyError):
     """A name that is not there."""
 

@@ -9,6 +9,7 @@ Python numbers are arguments always, so a changed learning rate is way 1.
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,8 @@ counters = Counters()
 observers: list[Callable[[Program], None]] = []  # called with each program that is about to run
 
 _lock = RLock()
+# a forked child may not find it held by a thread that it does not have
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _kernels = KernelCache(jit.host_target())
 _plans: OrderedDict[tuple[int, ...], Plan] = OrderedDict()
 _structures: OrderedDict[Any, _Structure] = OrderedDict()
