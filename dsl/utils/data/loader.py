@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import os
 import time
 import warnings
 import weakref
@@ -206,7 +207,7 @@ class _Workers:
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader, self.owner = copy.copy(loader), weakref.ref(loader)  # no cycle: dropping the loader ends them
-        self.closed = False
+        self.closed, self.process = False, os.getpid()
         methods = multiprocessing.get_all_start_methods()
         context: Any = loader.multiprocessing_context or multiprocessing.get_context(
             "fork" if "fork" in methods else methods[0]
@@ -339,8 +340,8 @@ class _Workers:
 
     def close(self, wait: float = JOIN) -> None:
         """Stop the workers; one that does not stop in time is killed."""
-        if self.closed:
-            return
+        if self.closed or os.getpid() != self.process:
+            return  # a forked child may collect its copy of this
         self.closed = True
         owner = self.owner()
         if owner is not None and owner._iterator is self:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from typing import Any
 
-import numpy as np
+import numpy.random
 
 from tdsl.compiler.source import RuntimeError
 from tdsl.random import manual_seed
@@ -168,7 +168,7 @@ def _start(worker: int, seed: int, threads: int) -> None:
     """Numbers of its own, and one thread: the workers share the cores."""
     random.seed(seed + worker)
     manual_seed(seed + worker)
-    np.random.seed((seed + worker) % (1 << 32))
+    numpy.random.seed((seed + worker) % (1 << 32))
     if threads:
         set_num_threads(threads)
 
