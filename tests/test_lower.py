@@ -114,6 +114,16 @@ CASES = {
         "  y[a in 0:5] := -1.0\n"
         "  scatter[i in 0:40 if g[i] > 0.0]: y[ix[i]] max= g[i]\n"
     ),
+    "scatter_last": (
+        "kernel k(ix: i64[40], g: f32[40,6]) -> (y):\n"
+        "  y[a in 0:5, j in 0:6] := 0.5\n"
+        "  scatter[i in 0:40, j in 0:6]: y[ix[i], j] = g[i, j]\n"
+    ),
+    "scatter_product": (
+        "kernel k(ix: i64[40], g: f32[40]) -> (y):\n"
+        "  y[a in 0:5] := 2.0\n"
+        "  scatter[i in 0:40]: y[ix[i]] *= g[i]\n"
+    ),
     "scatter_into_input": (
         "kernel k(x: f32[5,6], g: f32[40,6], ix: i64[40]) -> (y):\n"
         "  y[a, b] := x[a, b]\n"
