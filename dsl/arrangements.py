@@ -331,9 +331,14 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise RuntimeError(f"Expect a non-negative number, but got {r}")
     if r == 0:
         return input[:0].clone()  # type: ignore[no-any-return]
-    places = np.indices((input.numel(),) * r).reshape(r, -1)
-    ordered = np.diff(places, axis=0) >= (0 if with_replacement else 1)
-    return op("take", input, from_array(places[:, ordered.all(0)].T), dim=0)
+    n = input.numel()
+    places = np.arange(n)[None]
+    for _ in range(r - 1):  # each choice so far, once for every place that may follow its last
+        first = places[-1] + (0 if with_replacement else 1)
+        counts = np.maximum(n - first, 0)
+        follow = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+        places = np.concatenate([np.repeat(places, counts, axis=1), follow[None]])
+    return op("take", input, from_array(places.T), dim=0)
 
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803

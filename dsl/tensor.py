@@ -147,7 +147,7 @@ class Tensor:
     def value(self) -> Value:
         """The recorded value: for an alias, made anew when the storage changed."""
         storage = self._storage
-        if storage is None or self._seen == storage.changes:
+        if storage is None or self._seen == storage.changes and not self._unseen(storage):
             return self._value
         value = storage.value
         for op, attrs in self._chain:
@@ -156,6 +156,10 @@ class Tensor:
                 value.tape = None
         self._value, self._seen = value, storage.changes
         return value
+
+    def _unseen(self, storage: Storage) -> bool:
+        """Whether somebody outside may have written what this view shows."""
+        return storage.shared and bool(self._chain) and self._value.tape is None
 
     def pending_value(self) -> Value | None:
         """What a flush must compute for this tensor: views of a storage are computed when they are read."""
@@ -652,6 +656,10 @@ class _Holder:
     def __init__(self, storage: Storage) -> None:
         self._storage = weakref.ref(storage)
         _HOLDERS[storage] = self
+
+    def _unseen(self, storage: Storage) -> bool:
+        """Whether somebody outside may have written what this view shows."""
+        return storage.shared and bool(self._chain) and self._value.tape is None
 
     def pending_value(self) -> Value | None:
         storage = self._storage()

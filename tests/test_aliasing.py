@@ -191,8 +191,14 @@ def test_bytes_are_shared_between_dtypes_and_numpy() -> None:
     assert array.tolist() == [0, 2.5, 0, 0]
     x.view(2, 2).t()[0] = 3
     assert array.tolist() == [3, 2.5, 3, 0]
+    corner = x.view(2, 2)[1, 1]
+    assert corner == 0
     array[3] = 8
-    assert x.view(2, 2)[1, 1] == 8
+    assert corner == 8
+    leaf = x[1:].requires_grad_()
+    (leaf * leaf).sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.tolist() == [5, 6, 16]
     assert x.view(tdsl.int32).numpy()[3] == np.float32(8).view(np.int32)
 
 

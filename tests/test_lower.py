@@ -120,9 +120,7 @@ CASES = {
         "  scatter[i in 0:40, j in 0:6]: y[ix[i], j] = g[i, j]\n"
     ),
     "scatter_product": (
-        "kernel k(ix: i64[40], g: f32[40]) -> (y):\n"
-        "  y[a in 0:5] := 2.0\n"
-        "  scatter[i in 0:40]: y[ix[i]] *= g[i]\n"
+        "kernel k(ix: i64[40], g: f32[40]) -> (y):\n  y[a in 0:5] := 2.0\n  scatter[i in 0:40]: y[ix[i]] *= g[i]\n"
     ),
     "scatter_into_input": (
         "kernel k(x: f32[5,6], g: f32[40,6], ix: i64[40]) -> (y):\n"
