@@ -657,10 +657,6 @@ class _Holder:
         self._storage = weakref.ref(storage)
         _HOLDERS[storage] = self
 
-    def _unseen(self, storage: Storage) -> bool:
-        """Whether somebody outside may have written what this view shows."""
-        return storage.shared and bool(self._chain) and self._value.tape is None
-
     def pending_value(self) -> Value | None:
         storage = self._storage()
         return None if storage is None else storage.value
