@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tdsl.compiler.ops import sorting
 from tdsl.compiler.source import RuntimeError
 from tdsl.reductions import one_dim
 from tdsl.shapes import movedim
@@ -40,7 +41,7 @@ def _starts(rows: Array) -> Array:
 def _order(rows: Array) -> Array:
     """Stable order of elements, or of rows by their first difference."""
     if rows.ndim == 1:
-        return np.argsort(rows, kind="stable")
+        return sorting.order(rows, 0, False)
     return np.lexsort(rows.T[::-1]) if rows.shape[1] else np.arange(len(rows))
 
 
@@ -75,6 +76,9 @@ def unique(
     With return_inverse, also which of them each element is; with return_counts, also how often each occurs.
     """
     rows, d = _rows(input, dim)
+    if d is None and not return_inverse:  # what equals what does not matter, so there is no need of positions
+        rows = np.sort(rows)
+        return _distinct(input, rows, d, np.arange(len(rows)), return_inverse, return_counts)
     return _distinct(input, rows, d, _order(rows), return_inverse, return_counts)
 
 

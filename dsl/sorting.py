@@ -62,22 +62,30 @@ def ordered(x: Tensor, d: int) -> Tensor:
     return op("sort", x, dim=d)
 
 
+def _whole(name: str, k: Any) -> int:
+    if not hasattr(k, "__index__"):
+        raise TypeError(f"{name}(): argument 'k' must be int, not {type(k).__name__}")
+    return int(k.__index__())
+
+
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """(values, indices) of the k largest (or smallest) along `dim`, in order; NaN counts as the largest."""
-    d = one_dim("topk", dim, input.ndim)
+    d, k = one_dim("topk", dim, input.ndim), _whole("topk", k)
+    if input.dtype is dt.bool_:
+        raise RuntimeError("topk does not support bool dtypes on CPU", hint="convert first: x.int()")
     if not 0 <= k <= (input.shape[d] if input.ndim else 1):
         raise RuntimeError("selected index k out of range")
-    return _TOPK(*gathered(input, _places("topk", input, d, k=int(k), largest=bool(largest)), d, True))
+    return _TOPK(*gathered(input, _places("topk", input, d, k=k, largest=bool(largest)), d, True))
 
 
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """(value, index) of the k-th smallest along `dim`, counted from 1."""
-    d = one_dim("kthvalue", dim, input.ndim)
+    d, k = one_dim("kthvalue", dim, input.ndim), _whole("kthvalue", k)
     if input.ndim and input.shape[d] == 0:
         raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
     if not 1 <= k <= (input.shape[d] if input.ndim else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
-    return _KTH(*gathered(input, _places("kth", input, d, k=int(k)), d, keepdim))
+    return _KTH(*gathered(input, _places("kth", input, d, k=k), d, keepdim))
 
 
 def _median(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Any:

@@ -245,7 +245,9 @@ def _at_ranks(values: Tensor, ranks: Tensor, interpolation: str) -> Tensor:
         return low
     high = op("gather", values, ceil(ranks).detach().to(dt.i64), dim=d)
     weight = constant(0.5, values) if interpolation == "midpoint" else ranks - below
-    return low + (high - low) * weight
+    step = high - low
+    # from the nearer end, as PyTorch's lerp does: exact at both
+    return where(weight < 0.5, low + step * weight, high - step * (1 - weight))  # type: ignore[no-any-return]
 
 
 def quantile(

@@ -39,22 +39,24 @@ def _along(x: Array, dim: int, reverse: bool) -> Array:
     return np.flip(x, dim) if reverse else x
 
 
-def cumsum(x: Array, dim: int, reverse: bool) -> Array:
+def _accumulated(ufunc: Any, x: Array, dim: int) -> Array:
+    """In place on a wide copy: NumPy casts the elements of `dtype=` one small buffer after another."""
+    wide = x.astype(_wide(x))
     with np.errstate(all="ignore"):
-        sums: Array = np.add.accumulate(_along(x, dim, reverse), dim, dtype=_wide(x))
-    return _along(sums, dim, reverse)
+        ufunc.accumulate(wide, dim, out=wide)
+    return wide
+
+
+def cumsum(x: Array, dim: int, reverse: bool) -> Array:
+    return _along(_accumulated(np.add, _along(x, dim, reverse), dim), dim, reverse)
 
 
 def cumprod(x: Array, dim: int) -> Array:
-    with np.errstate(all="ignore"):
-        products: Array = np.multiply.accumulate(x, dim, dtype=_wide(x))
-    return products
+    return _accumulated(np.multiply, x, dim)
 
 
 def logcumsumexp(x: Array, dim: int) -> Array:
-    with np.errstate(all="ignore"):
-        sums: Array = np.logaddexp.accumulate(x, dim, dtype=_wide(x))
-    return sums
+    return _accumulated(np.logaddexp, x, dim)
 
 
 def recurrence(a: Array, b: Array, dim: int, reverse: bool) -> Array:
@@ -78,9 +80,9 @@ def _last_best(x: Array, dim: int, largest: bool) -> Array:
     if x.dtype.kind == "f":
         hit |= np.isnan(x)
     shape = [-1 if k == dim else 1 for k in range(x.ndim)]
-    places = np.where(hit, np.arange(x.shape[dim], dtype=np.int64).reshape(shape), 0)
-    found: Array = np.maximum.accumulate(places, dim)
-    return found
+    places = hit * np.arange(x.shape[dim], dtype=np.int32 if x.shape[dim] < 1 << 31 else np.int64).reshape(shape)
+    np.maximum.accumulate(places, dim, out=places)
+    return places
 
 
 def _cumsum_vjp(b: Any, g: Any, y: Any, x: Any) -> tuple[Any]:

@@ -27,8 +27,35 @@ def _some_positions(types: tuple[Type, ...], attrs: Attrs) -> Type:
     return Type(i64, (*shape[: attrs["dim"]], attrs["k"], *shape[attrs["dim"] + 1 :]))
 
 
+def _keys(x: Array, dim: int, descending: bool) -> Array | None:
+    """Integers that are ordered as the elements along dim, equals by position: they sort twice as fast."""
+    n = x.shape[dim]
+    if x.dtype != np.float32 or n < 16 or n >= 1 << 32:
+        return None
+    plain = np.where(np.isnan(x), np.float32(np.nan), x + np.float32(0.0))  # one NaN, and one zero
+    bits = plain.view(np.uint32)
+    bits = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    bits = ~bits if descending else bits
+    shape = [-1 if k == dim else 1 for k in range(x.ndim)]
+    keys: Array = (bits.astype(np.uint64) << np.uint64(32)) | np.arange(n, dtype=np.uint64).reshape(shape)
+    return keys
+
+
+def _narrow(x: Array) -> Array:
+    """Integers of a small range in two bytes, which NumPy sorts digit by digit."""
+    if x.dtype.kind != "i" or x.itemsize < 4 or x.size < 1024:
+        return x
+    low, high = int(x.min()), int(x.max())
+    return (x - low).astype(np.uint16) if high - low < 1 << 16 else x
+
+
 def order(x: Array, dim: int, descending: bool) -> Array:
     """Positions in stable order along dim."""
+    keys = _keys(x, dim, descending)
+    if keys is not None:
+        keys.sort(dim)
+        return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    x = _narrow(x)
     if not descending:
         return np.argsort(x, dim, kind="stable")
     # a descending order that keeps equals in place is the reversed order of the reversed elements
