@@ -34,6 +34,7 @@ from tdsl.compiler.kernel import (
     roots,
     walk,
 )
+from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.source import InternalError
 
 MAX_BODY = 256  # scalar ops in one kernel: the back end is super-linear beyond
@@ -41,7 +42,7 @@ MAX_READS = 24  # tensors read by one kernel
 CHEAP_OPS = 6  # a body of so few light ops is computed again rather than stored
 HEAVY = frozenset(
     "exp expm1 log log1p sqrt rsqrt sin cos tan tanh sigmoid erf pow atan2 philox div floordiv mod fmod".split()
-)
+) | frozenset(SPECIAL)
 
 
 @dataclass(frozen=True, slots=True)

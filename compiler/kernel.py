@@ -28,6 +28,8 @@ import numpy as np
 
 from tdsl.compiler.dtype import DType, bool_, i64
 from tdsl.compiler.graph import Size, Sym
+from tdsl.compiler.maths.arrays import on_arrays
+from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.source import InternalError
 
 # ------------------------------------------------------------------------------------------ expressions
@@ -234,6 +236,20 @@ def _sign(x: Any) -> Any:
     return np.where(np.isnan(x), 0, np.sign(x)).astype(x.dtype) if x.dtype.kind == "f" else np.sign(x)
 
 
+def _shift_left(x: Any, n: Any) -> Any:
+    x, n = np.broadcast_arrays(x, n)
+    inside = (n >= 0) & (n < x.dtype.itemsize * 8)
+    return np.where(inside, np.left_shift(x, np.where(inside, n, 0)), np.zeros((), x.dtype))
+
+
+def _shift_right(x: Any, n: Any) -> Any:
+    x, n = np.broadcast_arrays(x, n)
+    bits = x.dtype.itemsize * 8
+    inside = (n >= 0) & (n < bits)
+    last = np.right_shift(x, np.asarray(bits - 1, x.dtype)) if x.dtype.kind == "i" else np.zeros((), x.dtype)
+    return np.where(inside, np.right_shift(x, np.where(inside, n, 0)), last)
+
+
 _PHILOX_M0, _PHILOX_M1 = 0xD2511F53, 0xCD9E8D57
 _PHILOX_W0, _PHILOX_W1 = 0x9E3779B9, 0xBB67AE85
 
@@ -300,8 +316,15 @@ FUNCTIONS: dict[str, Function] = {
         Function("not", 1, np.invert, infix="~"),
         Function("where", 3, np.where),  # (bool, a, b): a branch not taken is not evaluated, and no fault of it is seen
         Function("cast", 1, lambda x: x),  # to the Call's dtype; float to int saturates, NaN to 0
+        Function("shl", 2, _shift_left),  # of ints; 0 where the distance is negative or too large
+        Function("shr", 2, _shift_right),  # there, only the sign is left
+        Function("copysign", 2, np.copysign, float_only=True),
         Function("philox", 2, philox, result="i64"),  # (seed, counter), both i64 -> 32 random bits
     )
+}
+FUNCTIONS |= {
+    name: Function(name, special.arity, on_arrays(special.function), float_only=not special.integral)
+    for name, special in SPECIAL.items()
 }
 
 

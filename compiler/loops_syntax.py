@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 
 from tdsl.compiler.loops import F32, F64, I1, I8, I16, I32, I64, INDEX, LType, MemRef, Scalar, Vector
+from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.source import IRError
 
 _ARITH_BINARY = (
@@ -48,6 +49,7 @@ PLAIN = {
     "vector.gather": "vector.gather",
     "tdsl.report": "tdsl.report",
 }
+PLAIN |= {f"tdsl.{name}": f"tdsl.{name}" for name in SPECIAL}
 PLAIN_BACK = {text: name for name, text in PLAIN.items()}
 REDUCTIONS = frozenset("add mul maximumf minimumf maxsi minsi maxui minui and or xor".split())
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tdsl.compiler.loops import I1, I32, I64, INDEX, SSA, Block, Func, LOp, LType, MemRef, Module, Scalar, Vector
 from tdsl.compiler.loops_syntax import COMPARE, CONVERT, REDUCTIONS, SAME, element_of
+from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.source import InternalError
 
 
@@ -135,16 +136,22 @@ def _fault(op: LOp, callees: dict[str, tuple[LType, ...]]) -> str | None:
         return _store(name, of, gives)
     if len(gives) != 1:
         return "gives one value"
-    if name in SAME or name in ("arith.remf", "math.sigmoid", "tdsl.philox"):
+    if name in SAME or name in _OTHERS:
         return _same(name, of, gives[0])
     return _value(op, of, gives[0])
 
 
+# ops of one type besides SAME's -> number of operands, whether of integers
+_OTHERS = {"arith.remf": (2, False), "math.sigmoid": (1, False), "tdsl.philox": (2, True)}
+_OTHERS |= {f"tdsl.{name}": (special.arity, special.integral) for name, special in SPECIAL.items()}
+
+
 def _same(name: str, of: list[LType], gives: LType) -> str | None:
-    arity = SAME.get(name, 1 if name == "math.sigmoid" else 2)
+    arity = SAME[name] if name in SAME else _OTHERS[name][0]
     if len(of) != arity or any(t != gives for t in of) or isinstance(gives, MemRef):
         return f"takes {arity} of the type it gives"
-    integral = name.startswith("arith.") and name[-1] != "f" or name in ("math.absi", "math.ipowi", "tdsl.philox")
+    integral = name.startswith("arith.") and name[-1] != "f" or name in ("math.absi", "math.ipowi")
+    integral = _OTHERS[name][1] if name in _OTHERS else integral
     if element_of(gives).is_float == integral:
         return f"is of {'integers' if integral else 'floats'}"
     return None

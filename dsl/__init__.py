@@ -26,6 +26,7 @@ from tdsl.autograd.modes import is_grad_enabled as is_grad_enabled
 from tdsl.autograd.modes import is_inference_mode_enabled as is_inference_mode_enabled
 from tdsl.autograd.modes import no_grad as no_grad
 from tdsl.autograd.modes import set_grad_enabled as set_grad_enabled
+from tdsl.bits import *
 from tdsl.compiler.dtype import DType as DType
 from tdsl.compiler.dtype import bool_ as bool_
 from tdsl.compiler.dtype import f32 as f32
@@ -52,6 +53,7 @@ from tdsl.elementwise import *
 from tdsl.formulas import *
 from tdsl.gathering import *
 from tdsl.histograms import *
+from tdsl.maths import *
 from tdsl.methods import clone as clone
 from tdsl.random import *
 from tdsl.reductions import *
@@ -78,7 +80,7 @@ uint8 = u8
 bool = bool_
 __version__ = "0.1.0"
 
-_LAZY = ("masked", "nn", "optim", "utils", "autograd", "inspection", "func")
+_LAZY = ("masked", "nn", "optim", "special", "utils", "autograd", "inspection", "func")
 _LAZY_NAMES = {
     "index": ("tdsl.lang.index", "index"),
     "load": ("tdsl.saving", "load"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from math import pi
 from typing import Any
@@ -12,17 +13,17 @@ from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import BOOL, FLOAT, DType
 from tdsl.compiler.graph import Value, apply, number
 from tdsl.compiler.source import DTypeError, RuntimeError, TypeError
+from tdsl.operands import first_tensor, not_implemented, some_tensor, tensor_argument, two_tensors
 from tdsl.recording import known, record
 from tdsl.tensor import Number, Tensor, from_array, type_name
 
 __all__ = [
-    "abs", "absolute", "add", "allclose", "atan2", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor",
-    "ceil", "clamp", "clip", "cos", "div", "divide", "eq", "equal", "erf", "exp", "expm1", "floor",
-    "floor_divide", "fmod", "ge", "gelu", "greater", "greater_equal", "gt", "hardtanh", "isclose", "isfinite",
-    "isinf", "isnan", "le", "less", "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "lt", "maximum", "minimum", "mul", "multiply", "ne", "neg", "negative", "not_equal", "pow",
-    "reciprocal", "relu", "remainder", "result_type", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt",
-    "square", "sub", "subtract", "tan", "tanh", "true_divide", "trunc", "where",
+    "abs", "absolute", "add", "allclose", "atan2", "ceil", "clamp", "clip", "cos", "div", "divide", "eq", "equal",
+    "erf", "exp", "expm1", "floor", "floor_divide", "fmod", "ge", "gelu", "greater", "greater_equal", "gt",
+    "hardtanh", "isclose", "isfinite", "isinf", "isnan", "le", "less", "less_equal", "log", "log1p", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "lt", "maximum", "minimum", "mul", "multiply", "ne", "neg",
+    "negative", "not_equal", "pow", "reciprocal", "relu", "remainder", "result_type", "round", "rsqrt", "sigmoid",
+    "sign", "sin", "sqrt", "square", "sub", "subtract", "tan", "tanh", "true_divide", "trunc", "where",
 ]  # fmt: skip
 
 _NUMBERS = (bool, int, float)
@@ -123,50 +124,80 @@ def tensor_of(x: Any) -> Tensor:
     return Tensor(apply("constant", value=operand, dtype=category_dtype(operand)))
 
 
-def _float_function(name: str) -> Callable[..., Tensor]:
+def underivable(name: str, x: Any, result: Tensor) -> Tensor:
+    """The result of the function `name`, whose derivative by x is not known: where x requires a gradient, asking for
+    it is an error."""
+    if not isinstance(x, Tensor) or not x.requires_grad or not result.requires_grad:
+        return result
+    return Tensor(record("underivable", result.value, name=name))
+
+
+def float_function(name: str, op: str | None = None) -> Callable[[Tensor], Tensor]:
+    """The elementwise function `op` (by default `name`) as one of tensors, ints as the default floating dtype."""
+    op = op or name
+
     def function(input: Tensor) -> Tensor:
-        return unary(name, floating(input))
+        return unary(op, floating(tensor_argument(name, input)))
 
     function.__name__ = name
     function.__doc__ = f"{name} of each element; ints give the default floating dtype."
     return function
 
 
-exp, expm1, log, log1p = map(_float_function, ("exp", "expm1", "log", "log1p"))
-sqrt, rsqrt, sin, cos, tan = map(_float_function, ("sqrt", "rsqrt", "sin", "cos", "tan"))
-tanh, sigmoid, erf = map(_float_function, ("tanh", "sigmoid", "erf"))
+exp, expm1, log, log1p = map(float_function, ("exp", "expm1", "log", "log1p"))
+sqrt, rsqrt, sin, cos, tan = map(float_function, ("sqrt", "rsqrt", "sin", "cos", "tan"))
+tanh, sigmoid, erf = map(float_function, ("tanh", "sigmoid", "erf"))
 
 
 def _whole(name: str) -> Callable[..., Tensor]:
     def function(input: Tensor) -> Tensor:
-        return unary(name, input) if input.dtype.is_float else input.clone()
+        if tensor_argument(name, input).dtype.is_float:
+            return unary(name, input)
+        if input.dtype is dt.bool_:
+            raise not_implemented(f"{name}_vml_cpu", input.dtype)
+        return input.clone()  # type: ignore[no-any-return]
 
     function.__name__ = name
     function.__doc__ = f"{name} of each element; ints are whole already."
     return function
 
 
-floor, ceil, round, trunc = map(_whole, ("floor", "ceil", "round", "trunc"))
+floor, ceil, trunc = map(_whole, ("floor", "ceil", "trunc"))
+_nearest = _whole("round")
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest whole number, of two the even one; with `decimals`, that many places behind (or before) the point."""
+    if decimals == 0:
+        return _nearest(input)
+    if not tensor_argument("round", input).dtype.is_float:
+        raise not_implemented("round_cpu", input.dtype)
+    scale = constant(10.0 ** builtins.abs(decimals), input)
+    return div(_nearest(mul(input, scale)), scale) if decimals > 0 else mul(_nearest(div(input, scale)), scale)
 
 
 def neg(input: Tensor) -> Tensor:
-    if input.dtype is dt.bool_:
-        raise RuntimeError(
-            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
-            "the `~` or `logical_not()` operator instead."
-        )
+    if tensor_argument("neg", input).dtype is dt.bool_:
+        raise RuntimeError(_NO_MINUS)
     return unary("neg", input)
 
 
 def abs(input: Tensor) -> Tensor:
+    if tensor_argument("abs", input).dtype is dt.bool_:
+        raise not_implemented("abs_cpu", input.dtype)
     return unary("abs", input)
 
 
 def sign(input: Tensor) -> Tensor:
+    """-1, 0 or 1; 0 of NaN, a bool as it is."""
+    if tensor_argument("sign", input).dtype is dt.bool_:
+        return input.clone()  # type: ignore[no-any-return]
     return unary("sign", input)
 
 
 def relu(input: Tensor) -> Tensor:
+    if tensor_argument("relu", input).dtype is dt.bool_:
+        raise RuntimeError("Boolean inputs not supported for relu")
     return unary("relu", input)
 
 
@@ -174,48 +205,69 @@ negative, absolute = neg, abs
 
 
 def square(input: Tensor) -> Tensor:
-    return binary("mul", input, input)
+    """x * x; bools give int64."""
+    x = tensor_argument("square", input)
+    return binary("mul", x, x, dt.i64 if x.dtype is dt.bool_ else x.dtype)
 
 
 def reciprocal(input: Tensor) -> Tensor:
-    x = floating(input)
+    x = floating(tensor_argument("reciprocal", input))
     return Tensor(record("div", apply("constant", value=1.0, dtype=x.dtype), x.value))
 
 
 def isnan(input: Tensor) -> Tensor:
-    return unary("isnan", input) if input.dtype.is_float else eq(input, input) & False
+    return unary("isnan", input) if tensor_argument("isnan", input).dtype.is_float else eq(input, input) & False
 
 
 def isinf(input: Tensor) -> Tensor:
-    return eq(abs(input), float("inf")) if input.dtype.is_float else isnan(input)
+    return eq(abs(input), float("inf")) if tensor_argument("isinf", input).dtype.is_float else isnan(input)
 
 
 def isfinite(input: Tensor) -> Tensor:
-    return lt(abs(input), float("inf")) if input.dtype.is_float else eq(input, input)
+    return lt(abs(input), float("inf")) if tensor_argument("isfinite", input).dtype.is_float else eq(input, input)
 
 
 # ---- arithmetic
 
 
-def _scaled(other: Any, alpha: Number) -> Any:
-    return other if alpha == 1 else mul(other, alpha)
+def _scaled(input: Any, other: Any, alpha: Number) -> Any:
+    """alpha * other, as a summand of `input`."""
+    if alpha.__class__ is int and alpha == 1:
+        return other
+    dtype = result_type(as_operand(input), as_operand(other))
+    if isinstance(alpha, bool) and dtype is not dt.bool_:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(alpha, float) and not dtype.is_float:
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    return mul(other, bool(alpha) if dtype is dt.bool_ else alpha)
 
 
 def add(input: Any, other: Any, *, alpha: Number = 1) -> Tensor:
-    return binary("add", input, _scaled(other, alpha))
+    """input + alpha * other; of bools, logical or."""
+    return binary("add", input, _scaled(input, other, alpha))
 
 
 def sub(input: Any, other: Any, *, alpha: Number = 1) -> Tensor:
-    if alpha == 1 and _both_bool(input, other):
+    """input - alpha * other; RuntimeError for bools."""
+    bools = _is_bool(input) + _is_bool(other)
+    if bools == 2:
         raise RuntimeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
             "operator instead."
         )
-    return binary("sub", input, _scaled(other, alpha))
+    if bools:
+        raise RuntimeError(_NO_MINUS.replace("Negation", "Subtraction").replace("on a bool", "with a bool"))
+    return binary("sub", input, _scaled(input, other, alpha))
 
 
-def _both_bool(a: Any, b: Any) -> bool:
-    return all(isinstance(x, bool) or isinstance(x, Tensor) and x.dtype is dt.bool_ for x in (a, b))
+def _is_bool(x: Any) -> bool:
+    return x._value.type.dtype is dt.bool_ if isinstance(x, Tensor) else isinstance(x, bool)
+
+
+_NO_MINUS = (
+    "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use the `~` or "
+    "`logical_not()` operator instead."
+)
 
 
 def mul(input: Any, other: Any) -> Tensor:
@@ -226,11 +278,17 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """a / b; with rounding_mode "floor" or "trunc", rounded."""
     if rounding_mode == "floor":
         return floor_divide(input, other)
+    if rounding_mode not in (None, "trunc"):
+        raise RuntimeError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+        )
     a, b = as_operand(input), as_operand(other)
     dtype = result_type(a, b)
     if rounding_mode == "trunc":
         if dtype.is_float:
             return trunc(div(a, b))
+        if dtype is dt.bool_:
+            raise not_implemented("div_trunc_cpu", dtype)
         q = floor_divide(a, b)
         inexact = ne(mul(q, b), a) & lt(q, 0)
         return where(inexact, q + 1, q)
@@ -241,15 +299,28 @@ true_divide = divide = div
 subtract, multiply = sub, mul
 
 
+def _not_of_bools(kernel: str, input: Any, other: Any) -> None:
+    if _is_bool(input) and _is_bool(other):
+        raise not_implemented(kernel, dt.bool_)
+
+
 def floor_divide(input: Any, other: Any) -> Tensor:
+    """input / other rounded down; RuntimeError where ints are divided by 0."""
+    _not_of_bools("div_floor_cpu", input, other)
     return binary("floordiv", input, other)
 
 
 def remainder(input: Any, other: Any) -> Tensor:
+    """What floor_divide leaves, with the divisor's sign."""
+    some_tensor("remainder", input, other)
+    _not_of_bools("remainder_cpu", input, other)
     return binary("mod", input, other)
 
 
-def fmod(input: Any, other: Any) -> Tensor:
+def fmod(input: Tensor, other: Any) -> Tensor:
+    """What division rounded to 0 leaves, with the dividend's sign."""
+    first_tensor("fmod", input, other)
+    _not_of_bools("fmod_cpu", input, other)
     return binary("fmod", input, other)
 
 
@@ -264,6 +335,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         elif exponent == 2 and isinstance(exponent, int) and input.dtype is not dt.bool_:
             return binary("mul", input, input)
+    some_tensor("pow", input, exponent, ("input", "exponent"))
+    _not_of_bools("pow", input, exponent)
     return binary("pow", input, exponent)
 
 
@@ -281,17 +354,23 @@ def _power(x: Tensor, p: float) -> Tensor | None:
     return reciprocal(x) if p == -1 else None
 
 
-def atan2(input: Any, other: Any) -> Tensor:
+def atan2(input: Tensor, other: Tensor) -> Tensor:
+    """The angle of the point (other, input), in (-pi, pi]."""
+    two_tensors("atan2", input, other)
     a, b = as_operand(input), as_operand(other)
     dtype = result_type(a, b)
     return binary("atan2", a, b, dtype if dtype.is_float else Defaults.dtype)
 
 
-def maximum(input: Any, other: Any) -> Tensor:
+def maximum(input: Tensor, other: Tensor) -> Tensor:
+    """The larger; NaN where either is. At a tie half of the gradient goes to each."""
+    two_tensors("maximum", input, other)
     return binary("maximum", input, other)
 
 
-def minimum(input: Any, other: Any) -> Tensor:
+def minimum(input: Tensor, other: Tensor) -> Tensor:
+    """The smaller; NaN where either is. At a tie half of the gradient goes to each."""
+    two_tensors("minimum", input, other)
     return binary("minimum", input, other)
 
 
@@ -343,7 +422,8 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
 
 
 def _comparison(name: str) -> Callable[[Any, Any], Tensor]:
-    def compare(input: Any, other: Any) -> Tensor:
+    def compare(input: Tensor, other: Any) -> Tensor:
+        first_tensor(name, input, other)
         return binary(name, input, other)
 
     compare.__name__ = name
@@ -360,43 +440,40 @@ def _truth(x: Any) -> Tensor:
 
 
 def logical_and(input: Any, other: Any) -> Tensor:
+    two_tensors("logical_and", input, other)
     return binary("and", _truth(input), _truth(other))
 
 
 def logical_or(input: Any, other: Any) -> Tensor:
+    two_tensors("logical_or", input, other)
     return binary("or", _truth(input), _truth(other))
 
 
 def logical_xor(input: Any, other: Any) -> Tensor:
+    two_tensors("logical_xor", input, other)
     return binary("xor", _truth(input), _truth(other))
 
 
 def logical_not(input: Any) -> Tensor:
-    return unary("not", _truth(input))
-
-
-def _bitwise(name: str) -> Callable[[Any, Any], Tensor]:
-    def function(input: Any, other: Any) -> Tensor:
-        a, b = as_operand(input), as_operand(other)
-        dtype = result_type(a, b)
-        if dtype.is_float:
-            raise DTypeError(f"\"bitwise_{name}_cpu\" not implemented for '{'Float' if dtype is dt.f32 else 'Double'}'")
-        return binary(name, a, b, dtype)
-
-    function.__name__ = f"bitwise_{name}"
-    return function
-
-
-bitwise_and, bitwise_or, bitwise_xor = map(_bitwise, ("and", "or", "xor"))
-
-
-def bitwise_not(input: Tensor) -> Tensor:
-    return unary("not", input)
+    return unary("not", _truth(tensor_argument("logical_not", input)))
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    near = le(abs(sub(input, other)), add(mul(abs(other), rtol), atol)) & isfinite(other) | eq(input, other)
-    return near | isnan(input) & isnan(other) if equal_nan else near
+    """Whether |input - other| <= atol + rtol |other|, both of one dtype; NaN is close to NaN with `equal_nan`."""
+    two_tensors("isclose", input, other)
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"{type_name(input.dtype)} did not match {type_name(other.dtype)}")
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if not tolerance >= 0:
+            raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
+    same = eq(input, other)
+    if equal_nan and input.dtype.is_float:
+        same = same | isnan(input) & isnan(other)
+    if rtol == 0 and atol == 0:
+        return same
+    a, b = floating(input), floating(other)
+    distance = abs(sub(a, b))
+    return same | isfinite(distance) & le(distance, add(abs(mul(b, rtol)), atol))
 
 
 def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:

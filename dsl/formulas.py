@@ -2,140 +2,20 @@
 
 from __future__ import annotations
 
-from math import log as _log
 from math import prod as _product
 from typing import Any
 
 import numpy as np
 
 from tdsl import elementwise as ew
-from tdsl import reductions, shapes, statistics
+from tdsl import reductions, shapes
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import RuntimeError
-from tdsl.elementwise import constant, floating, where
 from tdsl.tensor import Number, Tensor
 
 __all__ = [
-    "acos", "addcdiv", "addcmul", "addmm", "asin", "atan", "baddbmm", "bitwise_left_shift",
-    "bitwise_right_shift", "can_cast", "cosh", "dist", "exp2", "finfo", "fmax",
-    "fmin", "frac", "heaviside", "hypot", "iinfo", "is_floating_point", "is_tensor", "kron", "lerp",
-    "log10", "log2",
-    "logaddexp",
-    "nan_to_num", "numel", "rsub", "sinh", "trace", ]  # fmt: skip
-
-# ---- elementwise
-
-
-def rsub(input: Tensor, other: Any, *, alpha: Number = 1) -> Tensor:
-    return ew.sub(other, input if alpha == 1 else input * alpha)
-
-
-def asin(input: Tensor) -> Tensor:
-    x = floating(input)
-    one = constant(1.0, x)
-    return ew.atan2(x, ew.sqrt((one - x) * (one + x)))
-
-
-def acos(input: Tensor) -> Tensor:
-    x = floating(input)
-    one = constant(1.0, x)
-    return ew.atan2(ew.sqrt((one - x) * (one + x)), x)
-
-
-def atan(input: Tensor) -> Tensor:
-    x = floating(input)
-    return ew.atan2(x, constant(1.0, x))
-
-
-def sinh(input: Tensor) -> Tensor:
-    x = floating(input)
-    return (ew.exp(x) - ew.exp(-x)) * constant(0.5, x)  # type: ignore[no-any-return]
-
-
-def cosh(input: Tensor) -> Tensor:
-    x = floating(input)
-    return (ew.exp(x) + ew.exp(-x)) * constant(0.5, x)  # type: ignore[no-any-return]
-
-
-def exp2(input: Tensor) -> Tensor:
-    x = floating(input)
-    return ew.exp(x * constant(_log(2.0), x))
-
-
-def log2(input: Tensor) -> Tensor:
-    x = floating(input)
-    return ew.log(x) * constant(1 / _log(2.0), x)  # type: ignore[no-any-return]
-
-
-def log10(input: Tensor) -> Tensor:
-    x = floating(input)
-    return ew.log(x) * constant(1 / _log(10.0), x)  # type: ignore[no-any-return]
-
-
-def frac(input: Tensor) -> Tensor:
-    """The part behind the point, with the sign of x."""
-    return input - ew.trunc(input)  # type: ignore[no-any-return]
-
-
-def hypot(input: Tensor, other: Tensor) -> Tensor:
-    return ew.sqrt(input * input + other * other)
-
-
-def logaddexp(input: Tensor, other: Tensor) -> Tensor:
-    """log(exp(a) + exp(b)), without overflow."""
-    top = ew.maximum(input, other)
-    return top + ew.log1p(ew.exp(-ew.abs(input - other)))  # type: ignore[no-any-return]
-
-
-def fmax(input: Tensor, other: Tensor) -> Tensor:
-    """The larger; a NaN only where both are. At a tie the gradient goes to `input`."""
-    keep = ew.ge(input, other) | ew.isnan(other)
-    return where(keep, input, other)  # type: ignore[no-any-return]
-
-
-def fmin(input: Tensor, other: Tensor) -> Tensor:
-    """The smaller; a NaN only where both are."""
-    keep = ew.le(input, other) | ew.isnan(other)
-    return where(keep, input, other)  # type: ignore[no-any-return]
-
-
-def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
-    """NaN replaced, and the infinities by the largest numbers."""
-    if not input.dtype.is_float:
-        return input.clone()  # type: ignore[no-any-return]
-    largest = finfo(input.dtype).max
-    x = where(ew.isnan(input), nan, input)
-    x = where(ew.eq(x, float("inf")), largest if posinf is None else posinf, x)
-    return where(ew.eq(x, float("-inf")), -largest if neginf is None else neginf, x)  # type: ignore[no-any-return]
-
-
-def heaviside(input: Tensor, values: Tensor) -> Tensor:
-    step = ew.gt(input, 0).to(input.dtype)
-    return where(ew.eq(input, 0), values, step)  # type: ignore[no-any-return]
-
-
-def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    return input + (end - input) * weight  # type: ignore[no-any-return]
-
-
-def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    product = tensor1 * tensor2
-    return input + (product if value == 1 else product * value)  # type: ignore[no-any-return]
-
-
-def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Number = 1) -> Tensor:
-    if not tensor1.dtype.is_float and not tensor2.dtype.is_float:
-        raise RuntimeError("Integer division with addcdiv is no longer supported; convert to a floating dtype first")
-    quotient = tensor1 / tensor2
-    return input + (quotient if value == 1 else quotient * value)  # type: ignore[no-any-return]
-
-
-def bitwise_left_shift(input: Any, other: Any) -> Tensor:
-    return ew.mul(input, ew.pow(ew.as_operand(2), other) if isinstance(other, Tensor) else 1 << other)
-
-
-def bitwise_right_shift(input: Any, other: Any) -> Tensor:
-    return ew.floor_divide(input, ew.pow(ew.as_operand(2), other) if isinstance(other, Tensor) else 1 << other)
+    "addmm", "baddbmm", "can_cast", "finfo", "iinfo", "is_floating_point", "is_tensor", "kron", "numel", "trace",
+]  # fmt: skip
 
 
 class finfo:
@@ -169,10 +49,6 @@ class iinfo:
 
 
 # ---- reductions
-
-
-def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    return statistics.norm(input - other, p)
 
 
 # ---- arrangements

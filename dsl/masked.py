@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf, nan
 
-from tdsl import formulas, reductions, scans, sorting, statistics
+from tdsl import maths, reductions, scans, sorting, statistics
 from tdsl.broadcasting import broadcast_to
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import IndexError, RuntimeError, ValueError
 from tdsl.elementwise import constant, isnan, maximum, sqrt, where
+from tdsl.formulas import iinfo
 from tdsl.reductions import Dims, one_dim
 from tdsl.tensor import Tensor, wrap_dim
 
@@ -40,11 +41,11 @@ def _kept(x: Tensor, mask: Tensor | None, hidden: float) -> Tensor:
 
 
 def _least(x: Tensor) -> float:
-    return -inf if x.dtype.is_float else formulas.iinfo(x.dtype).min
+    return -inf if x.dtype.is_float else iinfo(x.dtype).min
 
 
 def _greatest(x: Tensor) -> float:
-    return inf if x.dtype.is_float else formulas.iinfo(x.dtype).max
+    return inf if x.dtype.is_float else iinfo(x.dtype).max
 
 
 def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
@@ -207,7 +208,7 @@ def logaddexp(
 ) -> Tensor:
     """log(exp(input) + exp(other)) of what each one's mask lets through."""
     a, b = _kept(input, input_mask, _least(input)), _kept(other, other_mask, _least(other))
-    return formulas.logaddexp(a, b).to(dtype or input.dtype)  # type: ignore[no-any-return]
+    return maths.logaddexp(a, b).to(dtype or input.dtype)  # type: ignore[no-any-return]
 
 
 def norm(

@@ -9,6 +9,7 @@ import numpy as np
 
 from tdsl import (
     arrangements,
+    bits,
     copies,
     creation,
     elementwise,
@@ -16,6 +17,7 @@ from tdsl import (
     gathering,
     histograms,
     indexing,
+    maths,
     parts,
     random,
     reductions,
@@ -225,13 +227,14 @@ def attach() -> None:
     Tensor.mH = property(lambda self: views.matrix_transposed(self, "mH"))  # type: ignore[attr-defined]
     Tensor.dim_order = views.dim_order  # type: ignore[attr-defined]
     Tensor.ndimension = Tensor.dim  # type: ignore[attr-defined]
+    Tensor.real, Tensor.imag = property(maths.real), property(maths.imag)  # type: ignore[attr-defined]
     Tensor.slice = parts.slice_method  # type: ignore[attr-defined]
     Tensor.__getitem__ = indexing.getitem  # type: ignore[method-assign]
     Tensor.__setitem__ = indexing.setitem  # type: ignore[method-assign]
 
 
-_ROOMS = (elementwise, formulas, reductions, scans, statistics, sorting, sets, histograms, shapes, arrangements,
-          gathering, scattering)  # fmt: skip
+_ROOMS = (elementwise, bits, maths, formulas, reductions, scans, statistics, sorting, sets, histograms, shapes,
+          arrangements, gathering, scattering)  # fmt: skip
 # Functions of several tensors, of numbers, or with a method of another order of arguments.
 _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "row_stack", "column_stack",
                 "meshgrid", "broadcast_shapes", "broadcast_tensors", "block_diag", "cartesian_prod", "combinations",
@@ -245,25 +248,28 @@ _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "ds
 _CHECKED = (shapes, arrangements, gathering, scattering, reductions, scans, statistics, sorting, sets, histograms)
 _HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_",
          "bernoulli_")  # fmt: skip
-_IN_PLACE = ("add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "
-             "sign floor ceil round trunc clamp clip relu square reciprocal logical_and logical_or logical_xor "
-             "logical_not masked_fill masked_scatter scatter scatter_add scatter_reduce index_add index_fill "
-             "index_copy index_reduce put tril triu "
-             "expm1 log1p atan2 bitwise_and bitwise_or bitwise_xor bitwise_not eq ne lt le gt ge addcmul addcdiv lerp "
-             "addmm baddbmm frac exp2 log2 log10 asin acos atan sinh cosh nan_to_num hypot cumsum cumprod renorm "
-             "subtract multiply divide true_divide negative absolute").split()  # fmt: skip
+_IN_PLACE = (
+    "add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "
+    "sign floor ceil round trunc clamp clip relu square reciprocal logical_and logical_or logical_xor "
+    "logical_not masked_fill masked_scatter scatter scatter_add scatter_reduce index_add index_fill "
+    "index_copy index_reduce put tril triu "
+    "expm1 log1p atan2 eq ne lt le gt ge not_equal greater greater_equal less less_equal "
+    "addmm baddbmm cumsum cumprod renorm "
+    "subtract multiply divide true_divide negative absolute"
+).split() + [*bits.IN_PLACE, *maths.IN_PLACE]
 _CONVERSIONS = {"float": dt.f32, "double": dt.f64, "long": dt.i64, "int": dt.i32, "bool": dt.bool_, "byte": dt.u8}
 _ARITHMETIC = {"add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul, "truediv": elementwise.div,
                "floordiv": elementwise.floor_divide, "mod": elementwise.remainder, "pow": elementwise.pow,
-               "lshift": formulas.bitwise_left_shift, "rshift": formulas.bitwise_right_shift,
-               "and": elementwise.bitwise_and, "or": elementwise.bitwise_or,
-               "xor": elementwise.bitwise_xor}  # fmt: skip
+               "lshift": bits.bitwise_left_shift, "rshift": bits.bitwise_right_shift,
+               "and": bits.bitwise_and, "or": bits.bitwise_or,
+               "xor": bits.bitwise_xor}  # fmt: skip
 _OPERATORS: dict[str, Any] = {f"__{n}__": _operator(f) for n, f in _ARITHMETIC.items()}
 _OPERATORS |= {f"__r{n}__": _operator(_swapped(f)) for n, f in _ARITHMETIC.items()}
 _OPERATORS |= {f"__i{n}__": in_place(f) for n, f in _ARITHMETIC.items()}
 _OPERATORS |= {
-    "__neg__": elementwise.neg, "__pos__": lambda self: self, "__abs__": elementwise.abs, "__invert__": _invert,
-    "__matmul__": _matmul, "__eq__": _equality(elementwise.eq, False), "__ne__": _equality(elementwise.ne, True),
+    "__neg__": elementwise.neg, "__pos__": maths.positive, "__abs__": elementwise.abs, "__invert__": _invert,
+    "__matmul__": _matmul, "__rmatmul__": _swapped(_matmul),
+    "__eq__": _equality(elementwise.eq, False), "__ne__": _equality(elementwise.ne, True),
     "__lt__": _operator(elementwise.lt), "__le__": _operator(elementwise.le), "__gt__": _operator(elementwise.gt),
     "__ge__": _operator(elementwise.ge),
 }  # fmt: skip

@@ -15,9 +15,11 @@ from tdsl.compiler.maths.exponential import erf, exp, expm1, log1p, log_, rsqrt,
 from tdsl.compiler.maths.lane import Lane
 from tdsl.compiler.maths.powers import ipowi, powf
 from tdsl.compiler.maths.random import philox
+from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.target import Target
 
 EXPANSIONS: dict[str, Callable[..., Lane]] = {
+    **{f"tdsl.{name}": special.function for name, special in SPECIAL.items()},
     "math.exp": exp,
     "math.expm1": expm1,
     "math.log": log_,

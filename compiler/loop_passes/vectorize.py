@@ -13,10 +13,12 @@ from tdsl.compiler.loop_passes.rewriter import Rewriter, rewrite_module
 from tdsl.compiler.loop_passes.widen import Unsupported, Widener, identity_of
 from tdsl.compiler.loops import INDEX, SSA, Block, LOp, MemRef, Module, Scalar, Vector, walk
 from tdsl.compiler.loops_builder import Builder
+from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.target import Target
 
 _HEAVY = ("math.exp", "math.log", "math.sin", "math.cos", "math.tan", "math.tanh", "math.sigmoid", "math.erf",
-          "math.pow", "math.atan2", "math.expm1", "math.log1p", "tdsl.philox", "math.ipowi")  # fmt: skip
+          "math.pow", "math.atan2", "math.expm1", "math.log1p", "tdsl.philox", "math.ipowi",
+          *(f"tdsl.{name}" for name in SPECIAL))  # fmt: skip
 
 
 def vectorize(module: Module, target: Target) -> Module:

@@ -23,9 +23,10 @@ from tdsl.compiler.kernel import (
 )
 from tdsl.compiler.kernel_text import show_expression
 from tdsl.compiler.lower.sizes import guess
+from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.target import Target
 
-_HEAVY = frozenset("exp expm1 log log1p sin cos tan tanh sigmoid erf pow atan2 philox".split())
+_HEAVY = frozenset("exp expm1 log log1p sin cos tan tanh sigmoid erf pow atan2 philox".split()) | frozenset(SPECIAL)
 _DIVISION = frozenset("floordiv mod fmod div sqrt rsqrt".split())
 # what reading one element costs along an axis, in loads of consecutive elements
 _UNIT, _INVARIANT, _SCATTERED = 1.0, 0.5, 8.0

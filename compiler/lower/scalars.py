@@ -8,6 +8,7 @@ from math import inf
 from tdsl.compiler.dtype import BOOL, DType, bool_, u8
 from tdsl.compiler.loops import F32, F64, I1, I8, I16, I32, I64, INDEX, SSA, Scalar
 from tdsl.compiler.loops_builder import Builder
+from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.source import InternalError
 
 _TYPES = {"bool": I1, "u8": I8, "i8": I8, "i16": I16, "i32": I32, "i64": I64, "f32": F32, "f64": F64}
@@ -60,6 +61,8 @@ class Scalars:
             return b.compare("arith.cmpi", signed if of.signed else unsigned, *args)
         if fn in _MATH:
             return b.unary(_MATH[fn], args[0])
+        if fn in SPECIAL:
+            return b.op(f"tdsl.{fn}", args, (args[0].type,)).result
         if fn in ("add", "sub", "mul"):
             if of is bool_:
                 return b.binary({"add": "arith.ori", "sub": "arith.xori", "mul": "arith.andi"}[fn], *args)
@@ -99,6 +102,24 @@ class Scalars:
 
     def _minimum(self, of: DType, x: SSA, y: SSA) -> SSA:
         return self.b.binary(extreme("min", of), x, y)
+
+    def _shl(self, of: DType, x: SSA, n: SSA) -> SSA:
+        inside, safe = self._distance(of, n)
+        return self.b.select(inside, self.b.binary("arith.shli", x, safe), self.const(0, of))
+
+    def _shr(self, of: DType, x: SSA, n: SSA) -> SSA:
+        inside, safe = self._distance(of, n)
+        shift = "arith.shrsi" if of.signed else "arith.shrui"
+        last = self.b.binary(shift, x, self.const(of.bits - 1, of)) if of.signed else self.const(0, of)
+        return self.b.select(inside, self.b.binary(shift, x, safe), last)
+
+    def _distance(self, of: DType, n: SSA) -> tuple[SSA, SSA]:
+        """Whether a shift is by less than all bits, and the distance, 0 where it is not."""
+        inside = self.b.compare("arith.cmpi", "ult", n, self.const(of.bits, of))
+        return inside, self.b.select(inside, n, self.const(0, of))
+
+    def _copysign(self, of: DType, x: SSA, y: SSA) -> SSA:
+        return self.b.binary("math.copysign", x, y)
 
     def _isnan(self, of: DType, x: SSA) -> SSA:
         return self.b.compare("arith.cmpf", "uno", x, x)

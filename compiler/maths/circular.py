@@ -138,11 +138,12 @@ def _quadrants(x: Lane, single: bool) -> tuple[Lane, Lane, Lane]:
         far = (_reduce_large_single if single else _reduce_large)(large.choose(x, _LARGE))
         return [large.choose(f, m).ssa for f, m in zip(far, near, strict=True)]
 
-    n, r, low = map(x.with_, x.b.if_(_any(large), beyond, lambda: [m.ssa for m in near]))
+    n, r, low = map(x.with_, x.b.if_(some(large), beyond, lambda: [m.ssa for m in near]))
     return n, *(_sin_cos_single if single else _sin_cos)(r, low)
 
 
-def _any(flags: Lane) -> SSA:
+def some(flags: Lane) -> SSA:
+    """Whether any lane's flag is set."""
     t = flags.ssa.type
     if not isinstance(t, Vector):
         return flags.ssa

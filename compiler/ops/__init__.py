@@ -1,6 +1,18 @@
 """Every op, one family to a file. Importing this fills `graph.OPS`."""
 
-from tdsl.compiler.ops import contraction, elementwise, indexing, joining, library, placing, reduce, scan, sorting, view
+from tdsl.compiler.ops import (
+    contraction,
+    elementwise,
+    indexing,
+    joining,
+    library,
+    placing,
+    reduce,
+    scan,
+    sorting,
+    special,
+    view,
+)
 
 __all__ = [
     "contraction",
@@ -12,5 +24,6 @@ __all__ = [
     "reduce",
     "scan",
     "sorting",
+    "special",
     "view",
 ]

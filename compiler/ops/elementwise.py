@@ -16,6 +16,8 @@ from tdsl.compiler.dtype import DType, bool_, f32, f64, i32, i64, u8
 from tdsl.compiler.evaluate import convert
 from tdsl.compiler.graph import ZERO, Attrs, Op, Shape, Type, Vjp, define
 from tdsl.compiler.kernel import FUNCTIONS, Axis, Binder, Call, Const, Definition, Expr, Kernel, Param, Read
+from tdsl.compiler.maths.special import SPECIAL
+from tdsl.compiler.ops.special_rules import SPECIAL_RULES, special_inputs
 from tdsl.compiler.source import DTypeError, InternalError, ShapeError
 
 AXES = "ijklmnopqrstuvwabcdefgh"
@@ -156,6 +158,7 @@ RULES: dict[str, Vjp] = {
     "erf": lambda b, g, y, x: (b("mul", b("mul", g, 2 / sqrt(pi)), b("exp", b("neg", b("mul", x, x)))),),
     "relu": lambda b, g, y, x: (b("where", b("gt", y, 0.0), g, 0.0),),
     "where": lambda b, g, y, c, p, q: (None, b("where", c, g, 0.0), b("where", c, 0.0, g)),
+    **SPECIAL_RULES,
 }
 
 # --------------------------------------------------------------------------------------------- test inputs
@@ -168,6 +171,8 @@ def _inputs(name: str) -> Iterable[tuple[tuple[Any, ...], dict[str, Any]]]:
     arity = FUNCTIONS[name].arity
     positive = name in ("log", "sqrt", "rsqrt", "log1p")
     floats = [f32, f64] if FUNCTIONS[name].float_only else [f32, f64, i64, i32, u8]
+    if name in ("shl", "shr"):
+        floats = [i64, i32, u8]
     if name in ("and", "or", "xor", "not"):
         floats = [bool_, i64, u8]
     if name == "isnan":
@@ -212,7 +217,7 @@ def _record(name: str) -> Op:
         _kernel(name),
         reference=function.evaluate,
         elementwise=name,
-        samples=lambda: _inputs(name),
+        samples=lambda: special_inputs(name) if name in SPECIAL else _inputs(name),
     )
 
 

@@ -95,6 +95,25 @@ def _initializer(name: str) -> Callable[..., Any]:
     return make
 
 
+# The library's functions of tensors alone that take plain numbers in scripts.
+OF_NUMBERS = frozenset(
+    "maximum minimum atan2 logical_and logical_or logical_xor logical_not eq ne lt le gt ge fmod exp expm1 exp2 log "
+    "log2 log10 log1p sqrt rsqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh sigmoid erf neg absolute "
+    "sign floor ceil trunc isnan isinf isfinite relu".split()
+)
+
+
+def _of_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function with plain numbers among its arguments made tensors: `sqrt(2.0)`, `maximum(x, 0.0)`."""
+    tensor_of = importlib.import_module("tdsl.elementwise").tensor_of
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*(tensor_of(x) if isinstance(x, bool | int | float) else x for x in args), **kwargs)
+
+    call.__name__ = call.__qualname__ = function.__name__
+    return call
+
+
 def _make(name: str) -> Any:
     if name in PLAIN:
         return getattr(builtins, name)
@@ -105,6 +124,8 @@ def _make(name: str) -> Any:
     if name in DTYPES:
         return getattr(importlib.import_module("tdsl.compiler.dtype"), name)
     found = find(name)
+    if name in OF_NUMBERS and found is not None:
+        return _of_numbers(found)
     return _initializer(name) if found is None and name in ELSEWHERE["nn.init"] else found
 
 
