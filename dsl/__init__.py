@@ -55,6 +55,8 @@ from tdsl.gathering import *
 from tdsl.histograms import *
 from tdsl.maths import *
 from tdsl.methods import clone as clone
+from tdsl.outs import wrap_functions
+from tdsl.products import *
 from tdsl.random import *
 from tdsl.reductions import *
 from tdsl.runtime.threads import get_num_threads as get_num_threads
@@ -66,8 +68,14 @@ from tdsl.shapes import *
 from tdsl.sorting import *
 from tdsl.statistics import *
 from tdsl.tensor import Device as Device
+from tdsl.tensor import MemoryFormat as MemoryFormat
 from tdsl.tensor import Size as Size
 from tdsl.tensor import Tensor as Tensor
+from tdsl.tensor import channels_last as channels_last
+from tdsl.tensor import channels_last_3d as channels_last_3d
+from tdsl.tensor import contiguous_format as contiguous_format
+from tdsl.tensor import preserve_format as preserve_format
+from tdsl.tensor import strided_layout as strided
 
 dtype, device, promote_types = DType, Device, promote
 float32 = float = f32
@@ -80,8 +88,19 @@ uint8 = u8
 bool = bool_
 __version__ = "0.1.0"
 
-_LAZY = ("masked", "nn", "optim", "special", "utils", "autograd", "inspection", "func")
+memory_format = MemoryFormat
+_ROOMS = """arrangements copies creation einsum elementwise formulas gathering histograms maths products random
+            reductions scans scattering sets shapes sorting statistics"""
+for _room in _ROOMS.split():
+    wrap_functions(globals(), import_module(f"tdsl.{_room}").__all__)
+
+_LAZY = ("autograd", "func", "inspection", "linalg", "masked", "nn", "optim", "return_types", "signal", "special",
+         "utils")
 _LAZY_NAMES = {
+    **{
+        f"{name}_window": ("tdsl.signal.windows", f"{name}_window")
+        for name in ("bartlett", "blackman", "hamming", "hann", "kaiser")
+    },
     "index": ("tdsl.lang.index", "index"),
     "load": ("tdsl.saving", "load"),
     "vmap": ("tdsl.func", "vmap"),
@@ -91,6 +110,20 @@ _LAZY_NAMES = {
 }
 
 
+# PyTorch has these at its top level, too.
+_OF_FUNCTIONAL = frozenset(
+    """
+    adaptive_avg_pool1d adaptive_max_pool1d affine_grid alpha_dropout avg_pool1d batch_norm bilinear
+    binary_cross_entropy_with_logits celu celu_ channel_shuffle conv1d conv2d conv3d conv_transpose1d conv_transpose2d
+    conv_transpose3d cosine_embedding_loss cosine_similarity ctc_loss dropout embedding embedding_bag
+    feature_alpha_dropout grid_sample group_norm hardshrink hinge_embedding_loss instance_norm kl_div layer_norm
+    margin_ranking_loss max_pool1d max_pool1d_with_indices max_pool2d max_pool3d native_batch_norm native_group_norm
+    native_layer_norm pairwise_distance pdist pixel_shuffle pixel_unshuffle poisson_nll_loss prelu relu_ rms_norm rrelu
+    rrelu_ selu selu_ threshold threshold_ triplet_margin_loss
+    """.split()
+)
+
+
 def __getattr__(name: str) -> Any:
     """Rooms that cost time to import come when they are first used."""
     if name in _LAZY:
@@ -98,4 +131,6 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY_NAMES:
         module, attribute = _LAZY_NAMES[name]
         return getattr(import_module(module), attribute)
+    if name in _OF_FUNCTIONAL:
+        return getattr(import_module("tdsl.nn.functional"), name)
     raise AttributeError(f"module 'tdsl' has no attribute {name!r}")

@@ -14,7 +14,7 @@ from tdsl.compiler.source import RuntimeError
 from tdsl.tensor import Number, Tensor
 
 __all__ = [
-    "addmm", "baddbmm", "can_cast", "finfo", "iinfo", "is_floating_point", "is_tensor", "kron", "numel", "trace",
+    "can_cast", "finfo", "iinfo", "is_floating_point", "is_tensor", "numel", "trace",
 ]  # fmt: skip
 
 
@@ -58,31 +58,6 @@ def trace(input: Tensor) -> Tensor:
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
     return reductions.sum(shapes.diagonal(input))
-
-
-# ---- products
-
-
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    product = shapes.mm(mat1, mat2)
-    product = product if alpha == 1 else product * alpha
-    return product + (input if beta == 1 else input * beta)  # type: ignore[no-any-return]
-
-
-def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Number = 1, alpha: Number = 1) -> Tensor:
-    product = shapes.bmm(batch1, batch2)
-    product = product if alpha == 1 else product * alpha
-    return product + (input if beta == 1 else input * beta)  # type: ignore[no-any-return]
-
-
-def kron(input: Tensor, other: Tensor) -> Tensor:
-    """Every element of `input` times all of `other`, laid out in blocks."""
-    n = max(input.ndim, other.ndim)
-    left = (1,) * (n - input.ndim) + tuple(input.shape)
-    right = (1,) * (n - other.ndim) + tuple(other.shape)
-    a = input.reshape([size for m in left for size in (m, 1)])
-    b = other.reshape([size for m in right for size in (1, m)])
-    return (a * b).reshape([p * q for p, q in zip(left, right, strict=True)])  # type: ignore[no-any-return]
 
 
 # ---- of tensors and dtypes

@@ -19,6 +19,7 @@ from tdsl import (
     indexing,
     maths,
     parts,
+    products,
     random,
     reductions,
     scans,
@@ -32,35 +33,52 @@ from tdsl import (
 from tdsl.arguments import checked
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
-from tdsl.compiler.source import DTypeError, RuntimeError
+from tdsl.compiler.source import DTypeError, RuntimeError, TypeError
 from tdsl.elementwise import made, unary, where
 from tdsl.recording import record
-from tdsl.tensor import Device, Tensor, type_name
+from tdsl.tensor import Device, Tensor, preserve_format, type_name
 
 # ---- conversions
 
 
-def to(input: Tensor, *args: Any, dtype: DType | None = None, copy: bool = False, **_: Any) -> Tensor:
-    """The tensor as another dtype; itself when nothing changes."""
+def to(
+    input: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False,
+    copy: bool = False, memory_format: Any = preserve_format,
+) -> Tensor:  # fmt: skip
+    """The tensor as another dtype; itself when nothing changes.
+
+    `to(dtype)`, `to("cpu")`, `to("cpu", dtype)` and `to(other)` are all understood, as are Python's own types.
+    """
+    flags: list[bool] = []
     for a in args:
         if isinstance(a, DType):
             dtype = a
+        elif isinstance(a, bool):
+            flags.append(a)
         elif isinstance(a, Tensor):
             dtype = a.dtype
         elif isinstance(a, str | Device):
             Device(a)
-    if dtype is None or dtype is input.dtype:
-        return clone(input) if copy else input
-    return Tensor(record("cast", input.value, dtype=dtype))
+        elif a is not None:
+            raise TypeError(f"to() received an invalid argument: {a!r} is neither a dtype, a device nor a tensor")
+    if device is not None:
+        Device(device)
+    copy = copy or len(flags) > 1 and flags[1]
+    if dtype is not None and dtype is not input.dtype:
+        result = Tensor(record("cast", input.value, dtype=dtype))
+    else:
+        result = clone(input) if copy else input
+    return result if memory_format is preserve_format else result.contiguous(memory_format=memory_format)
 
 
-def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+def clone(input: Tensor, *, memory_format: Any = preserve_format) -> Tensor:
     """A tensor of its own with the same elements; the gradient flows through."""
-    return made(record("copy", input.value), input)
+    copy = made(record("copy", input.value), input)
+    return copy if memory_format is preserve_format else copy.contiguous(memory_format=memory_format)
 
 
-def _converter(dtype: DType) -> Callable[[Tensor], Tensor]:
-    return lambda self: to(self, dtype)
+def _converter(dtype: DType) -> Callable[..., Tensor]:
+    return lambda self, memory_format=preserve_format: to(self, dtype, memory_format=memory_format)
 
 
 def type_as(input: Tensor, other: Tensor) -> Tensor:
@@ -119,19 +137,32 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     return self
 
 
-def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = None) -> Tensor:
+def _drawn(function: Callable[..., Tensor], name: str) -> Callable[..., Tensor]:
+    """Numbers drawn into the tensor."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self.check_writable()
+        if "from" in kwargs:
+            kwargs["from_"] = kwargs.pop("from")
+        return _store(self, function(self, *args, **kwargs))
+
+    method.__name__ = name
+    return method
+
+
+uniform_, normal_ = _drawn(random.uniform, "uniform_"), _drawn(random.normal_of, "normal_")
+exponential_, cauchy_ = _drawn(random.exponential, "exponential_"), _drawn(random.cauchy, "cauchy_")
+geometric_, log_normal_ = _drawn(random.geometric, "geometric_"), _drawn(random.log_normal, "log_normal_")
+random_ = _drawn(random.random_of, "random_")
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     self.check_writable()
-    return _store(self, random.rand(*self.shape, generator=generator, dtype=self.dtype) * (b - a) + a)
-
-
-def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
-    self.check_writable()
-    return _store(self, random.randn(*self.shape, generator=generator, dtype=self.dtype) * std + mean)
-
-
-def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Any = None) -> Tensor:
-    self.check_writable()
-    return _store(self, (random.rand(*self.shape, generator=generator) < p).to(self.dtype))
+    if isinstance(p, Tensor):
+        drawn = random.bernoulli(p.expand(self.shape), generator=generator)
+    else:
+        drawn = random.bernoulli(self, float(p), generator=generator)
+    return _store(self, drawn.to(self.dtype))
 
 
 # ---- new_*
@@ -175,7 +206,7 @@ def _invert(self: Tensor) -> Tensor:
 
 
 def _matmul(self: Tensor, other: Any) -> Any:
-    return shapes.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+    return products.matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
 def where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
@@ -215,7 +246,7 @@ def attach() -> None:
         setattr(Tensor, name, function)
     for name, dtype in _CONVERSIONS.items():
         setattr(Tensor, name, _converter(dtype))
-    for name in ("zeros", "ones", "empty", "full"):
+    for name in ("zeros", "ones", "empty", "full", "empty_strided"):
         setattr(Tensor, f"new_{name}", _new(getattr(creation, name)))
     Tensor.new_tensor = _new(creation.tensor)  # type: ignore[attr-defined]
     Tensor.where = where_method  # type: ignore[attr-defined]
@@ -234,10 +265,10 @@ def attach() -> None:
 
 
 _ROOMS = (elementwise, bits, maths, formulas, reductions, scans, statistics, sorting, sets, histograms, shapes,
-          arrangements, gathering, scattering)  # fmt: skip
+          arrangements, gathering, scattering, products)  # fmt: skip
 # Functions of several tensors, of numbers, or with a method of another order of arguments.
 _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "row_stack", "column_stack",
-                "meshgrid", "broadcast_shapes", "broadcast_tensors", "block_diag", "cartesian_prod", "combinations",
+                "meshgrid", "chain_matmul", "broadcast_shapes", "broadcast_tensors", "block_diag", "cartesian_prod", "combinations",
                 "tril_indices", "triu_indices", "vander", "unravel_index", "fill", "atleast_1d", "atleast_2d",
                 "atleast_3d", "finfo", "iinfo", "numel",
                 "searchsorted", "bucketize", "isin", "trapezoid", "trapz", "cumulative_trapezoid", "histogramdd",
@@ -247,17 +278,18 @@ _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "ds
 # their methods refuse wrong arguments in PyTorch's words
 _CHECKED = (shapes, arrangements, gathering, scattering, reductions, scans, statistics, sorting, sets, histograms)
 _HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_",
-         "bernoulli_")  # fmt: skip
+         "bernoulli_", "exponential_", "cauchy_", "geometric_", "log_normal_", "random_")  # fmt: skip
 _IN_PLACE = (
     "add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "
     "sign floor ceil round trunc clamp clip relu square reciprocal logical_and logical_or logical_xor "
     "logical_not masked_fill masked_scatter scatter scatter_add scatter_reduce index_add index_fill "
     "index_copy index_reduce put tril triu "
     "expm1 log1p atan2 eq ne lt le gt ge not_equal greater greater_equal less less_equal "
-    "addmm baddbmm cumsum cumprod renorm "
+    "addmm addmv addr addbmm baddbmm cumsum cumprod renorm "
     "subtract multiply divide true_divide negative absolute"
 ).split() + [*bits.IN_PLACE, *maths.IN_PLACE]
-_CONVERSIONS = {"float": dt.f32, "double": dt.f64, "long": dt.i64, "int": dt.i32, "bool": dt.bool_, "byte": dt.u8}
+_CONVERSIONS = {"float": dt.f32, "double": dt.f64, "long": dt.i64, "int": dt.i32, "bool": dt.bool_, "byte": dt.u8,
+                "short": dt.i16, "char": dt.i8}  # fmt: skip
 _ARITHMETIC = {"add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul, "truediv": elementwise.div,
                "floordiv": elementwise.floor_divide, "mod": elementwise.remainder, "pow": elementwise.pow,
                "lshift": bits.bitwise_left_shift, "rshift": bits.bitwise_right_shift,

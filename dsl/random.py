@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import pi, prod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import log1p, pi, prod
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,17 @@ from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.graph import Value, number
 from tdsl.compiler.kernel import philox
-from tdsl.compiler.source import RuntimeError
+from tdsl.compiler.ops.elementwise import broadcast
+from tdsl.compiler.source import NotImplementedError, RuntimeError, TypeError
 from tdsl.elementwise import Defaults, constant
 from tdsl.recording import record
 from tdsl.shapes import sizes
-from tdsl.tensor import Tensor, from_array
+from tdsl.tensor import Device, Tensor, from_array, type_name
 
 __all__ = [
-    "Generator", "bernoulli", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
-    "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
-    "set_rng_state",
+    "Generator", "bernoulli", "binomial", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
+    "multinomial", "normal", "poisson", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "randperm", "seed", "set_rng_state",
 ]  # fmt: skip
 
 
@@ -88,48 +91,112 @@ def _finish(x: Tensor, dtype: DType | None, requires_grad: bool) -> Tensor:
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: DType | None = None, requires_grad: bool = False,
-    device: Any = None, out: Any = None,
+    *size: Any, generator: Generator | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, names: None = None,
 ) -> Tensor:  # fmt: skip
     """Uniform in [0, 1)."""
-    return _finish(Tensor(_uniform(sizes(size), generator)), dtype, requires_grad)
+    Device(device or "cpu")
+    return _finish(Tensor(_uniform(sizes(size), generator)), _floating("rand", dtype), requires_grad)
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: DType | None = None, requires_grad: bool = False,
-    device: Any = None, out: Any = None,
+    *size: Any, generator: Generator | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, names: None = None,
 ) -> Tensor:  # fmt: skip
     """Normal, mean 0 and variance 1, by Box and Muller (1958): two uniforms a number."""
-    shape = sizes(size)
+    Device(device or "cpu")
+    return _finish(_gauss(sizes(size), generator), _floating("randn", dtype), requires_grad)
+
+
+def _floating(name: str, dtype: DType | None) -> DType:
+    dtype = dtype or Defaults.dtype
+    if not isinstance(dtype, DType):
+        raise TypeError(f"{name}(): argument 'dtype' must be tdsl.dtype, not {type(dtype).__name__}")
+    if not dtype.is_float:
+        kernel = "check_uniform_bounds" if name == "rand" else "normal_kernel_cpu"
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
+    return dtype
+
+
+def _gauss(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
     u, v = Tensor(_uniform(shape, generator)), Tensor(_uniform(shape, generator))
     radius = ((constant(1.0, u) - u).log() * constant(-2.0, u)).sqrt()
-    return _finish(radius * (v * constant(2 * pi, v)).cos(), dtype, requires_grad)
+    return radius * (v * constant(2 * pi, v)).cos()
 
 
-def normal(mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None) -> Tensor:
-    shape = size if size is not None else (mean if isinstance(mean, Tensor) else std).shape
-    return randn(*shape, generator=generator) * std + mean  # type: ignore[no-any-return]
+def _positive_uniform(shape: tuple[int, ...], generator: Generator | None) -> Tensor:
+    """Uniform in (0, 1]: a logarithm can be taken of it."""
+    u = Tensor(_uniform(shape, generator))
+    return constant(1.0, u) - u
 
 
-def randint(
-    *args: Any, size: Any = None, generator: Generator | None = None, dtype: DType = dt.i64, device: Any = None,
-    requires_grad: bool = False, low: int | None = None, high: int | None = None,
+def normal(
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: DType | None = None,
+    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
-    """Integers in [low, high). `randint(high, size)`, `randint(low, high, size)`; without a size, one number."""
-    numbers = [int(a) for a in args if not isinstance(a, tuple | list)]
-    given = [a for a in args if isinstance(a, tuple | list)]
-    shape = tuple(size if size is not None else given[0] if given else ())
-    if high is None:
-        *first, high = numbers
-        low = first[0] if first else low or 0
-    low = numbers[0] if low is None and numbers else low or 0
+    """Normal numbers: of one mean and deviation and a size, or of tensors of means and deviations."""
+    deviations = std if isinstance(std, Tensor) else None
+    if deviations is not None and deviations.numel() and bool((deviations < 0).any()):
+        raise RuntimeError("normal expects all elements of std >= 0.0")
+    if deviations is None and std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    if size is not None:
+        shape = sizes((size,))
+    else:
+        given = [tuple(x.shape) for x in (mean, std) if isinstance(x, Tensor)]
+        if not given:
+            raise TypeError("normal(): give a size, or a tensor of means or deviations")
+        shape = broadcast(given)  # type: ignore[assignment]
+    x = _finish(_gauss(shape, generator), dtype, False)
+    x = x.detach() * (std.detach() if isinstance(std, Tensor) else std)
+    x = x + (mean.detach() if isinstance(mean, Tensor) else mean)
+    return x.requires_grad_() if requires_grad else x
+
+
+def _integers(
+    low: int, high: int, shape: tuple[int, ...], generator: Generator | None, dtype: DType, name: str = "random_"
+) -> Tensor:
+    """Integers in [low, high): 24 bits decide up to a million values; two draws give 48."""
     if low >= high:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+        raise RuntimeError(f"{name} expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    _inside(low, high, dtype)
     u = Tensor(_uniform(shape, generator)).to(dt.f64)
-    # 24 bits decide up to 16 million values; two draws give 48
     if high - low > 1 << 20:
         u = (u * float(1 << 24) + Tensor(_uniform(shape, generator)).to(dt.f64)) / float(1 << 24)
     return ((u * float(high - low)).floor() + float(low)).to(dtype)  # type: ignore[no-any-return]
+
+
+_C_NAMES = {dt.u8: "unsigned char", dt.i8: "signed char", dt.i16: "short", dt.i32: "int", dt.bool_: "bool"}
+
+
+def _inside(low: int, high: int, dtype: DType) -> None:
+    if dtype.is_float or dtype is dt.i64:
+        return
+    least = -(1 << (dtype.bits - 1)) if dtype.signed else 0
+    most = (1 << (dtype.bits - dtype.signed)) - 1
+    for what, x in (("from", low), ("to - 1", high - 1)):
+        if not least <= x <= most:
+            raise RuntimeError(f"{what} is out of bounds for {_C_NAMES[dtype]}")
+
+
+def randint(
+    *args: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False, low: int | None = None,
+    high: int | None = None,
+) -> Tensor:  # fmt: skip
+    """Integers in [low, high). `randint(high, size)` or `randint(low, high, size)`; without a size, one number."""
+    Device(device or "cpu")
+    numbers = [int(a) for a in args if not isinstance(a, tuple | list)]
+    given = [a for a in args if isinstance(a, tuple | list)]
+    shape = sizes((size if size is not None else given[0] if given else (),))
+    if high is None:
+        if not numbers:
+            raise TypeError("randint(): argument 'high' is missing")
+        *first, high = numbers
+        low = first[0] if first else low or 0
+    low = numbers[0] if low is None and numbers else low or 0
+    made = _integers(low, high, shape, generator, dtype or dt.i64)
+    return made.requires_grad_() if requires_grad else made
 
 
 def bits(count: int, generator: Generator | None = None) -> np.ndarray[Any, Any]:
@@ -139,39 +206,78 @@ def bits(count: int, generator: Generator | None = None) -> np.ndarray[Any, Any]
 
 
 def randperm(
-    n: int,
-    *,
-    generator: Generator | None = None,
-    dtype: DType = dt.i64,
-    device: Any = None,
-    requires_grad: bool = False,
-) -> Tensor:
+    n: int, *, generator: Generator | None = None, dtype: DType = dt.i64, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
     """0..n-1 in random order: the order of n random keys."""
     if n < 0:
-        raise RuntimeError(f"n must be non-negative, got {n}")
+        raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
+    if not dtype.is_float and n - 1 > (1 << (dtype.bits - dtype.signed)) - 1:
+        raise RuntimeError(f"value cannot be converted to type {dtype.torch_name}_t without overflow")
     keys = bits(2 * n, generator)
     order = np.lexsort((keys[n:], keys[:n]))
-    return from_array(order.astype(dtype.numpy))
+    return from_array(order).to(dtype)  # type: ignore[no-any-return]
+
+
+def _need_float(input: Tensor, kernel: str) -> None:
+    if not input.dtype.is_float:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(input.dtype)}'")
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
     """1 with probability `input` (or p), else 0."""
+    if p is None:
+        _need_float(input, "bernoulli_tensor_cpu_p_")
+        if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
+            raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+    elif not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     u = Tensor(_uniform(tuple(input.shape), generator))
-    return (u < (input if p is None else p)).to(input.dtype)  # type: ignore[no-any-return]
+    return (u < (input.detach() if p is None else p)).to(input.dtype)  # type: ignore[no-any-return]
+
+
+def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
+    """Poisson numbers of these rates: through NumPy's generator, seeded from our stream."""
+    _need_float(input, "poisson_cpu")
+    rates = np.array(input.detach().array(), np.float64)
+    if (rates < 0).any():
+        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+    return from_array(np.asarray(_numpy_random(generator).poisson(rates))).to(input.dtype)  # type: ignore[no-any-return]
+
+
+def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
+    """How many of `count` trials of this probability succeed."""
+    _need_float(count, "binomial_cpu")
+    n, p = (np.array(x.detach().array(), np.float64) for x in (count, prob))
+    made = _numpy_random(generator).binomial(n.astype(np.int64), np.clip(p, 0, 1))
+    return from_array(np.asarray(made)).to(count.dtype)  # type: ignore[no-any-return]
+
+
+def _numpy_random(generator: Generator | None) -> np.random.Generator:
+    """NumPy's generator, seeded from our stream."""
+    return np.random.Generator(np.random.Philox(key=int(bits(1, generator)[0]) << 32 | int(bits(1, generator)[0])))
 
 
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
     """Positions drawn with probabilities proportional to each row, by the largest of log p + Gumbel noise."""
+    if not input.dtype.is_float:
+        raise RuntimeError(
+            f"multinomial only supports floating-point dtypes for input, got: {type_name(input.dtype)}"
+        )
+    if input.ndim not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
     weights = np.array(input.detach().array(), np.float64)
     rows = weights.reshape(-1, weights.shape[-1])
+    if not replacement and num_samples > rows.shape[1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     if (rows < 0).any() or not np.isfinite(rows).all():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if (rows.sum(1) <= 0).any():
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    if not replacement and num_samples > rows.shape[1]:
-        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
     if replacement:
         u = bits(rows.shape[0] * num_samples, generator).reshape(-1, num_samples) / 2.0**32
         cdf = np.cumsum(rows, 1) / rows.sum(1, keepdims=True)
@@ -185,13 +291,99 @@ def multinomial(
     return from_array(result.astype(np.int64).reshape(*weights.shape[:-1], num_samples))
 
 
-def rand_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    return rand(*input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+def rand_like(
+    input: Tensor, *, dtype: DType | None = None, generator: Generator | None = None, **options: Any
+) -> Tensor:
+    return rand(*input.shape, dtype=dtype or input.dtype, generator=generator, **_kept(options))
 
 
-def randn_like(input: Tensor, *, dtype: DType | None = None, requires_grad: bool = False) -> Tensor:
-    return randn(*input.shape, dtype=dtype or input.dtype, requires_grad=requires_grad)
+def randn_like(
+    input: Tensor, *, dtype: DType | None = None, generator: Generator | None = None, **options: Any
+) -> Tensor:
+    return randn(*input.shape, dtype=dtype or input.dtype, generator=generator, **_kept(options))
 
 
-def randint_like(input: Tensor, *args: int, dtype: DType | None = None) -> Tensor:
-    return randint(*args, size=tuple(input.shape), dtype=dtype or input.dtype)
+def randint_like(
+    input: Tensor, *args: Any, dtype: DType | None = None, generator: Generator | None = None, **options: Any
+) -> Tensor:
+    bounds = [a.item() if isinstance(a, Tensor) else a for a in args]
+    return randint(*bounds, size=tuple(input.shape), dtype=dtype or input.dtype, generator=generator, **_kept(options))
+
+
+def _kept(options: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in options.items() if k != "memory_format"}
+
+
+# ---- numbers of a distribution, for `Tensor.exponential_` and its kin
+
+
+def exponential(input: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    _need_float(input, "exponential_")
+    if lambd <= 0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
+    u = _positive_uniform(tuple(input.shape), generator)
+    return (u.log() * (-1.0 / lambd)).to(input.dtype)  # type: ignore[no-any-return]
+
+
+def cauchy(input: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    _need_float(input, "cauchy_")
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
+    u = Tensor(_uniform(tuple(input.shape), generator))
+    return (((u - 0.5) * pi).tan() * sigma + median).to(input.dtype)  # type: ignore[no-any-return]
+
+
+def geometric(input: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
+    u = _positive_uniform(tuple(input.shape), generator)
+    return (u.log() / log1p(-p)).ceil().clamp(1).to(input.dtype)  # type: ignore[no-any-return]
+
+
+def log_normal(input: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
+    _need_float(input, "log_normal_")
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
+    return (_gauss(tuple(input.shape), generator) * std + mean).exp().to(input.dtype)  # type: ignore[no-any-return]
+
+
+def uniform(input: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    _need_float(input, "check_uniform_bounds")
+    if from_ > to:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
+    u = Tensor(_uniform(tuple(input.shape), generator))
+    return (u * (to - from_) + from_).to(input.dtype)  # type: ignore[no-any-return]
+
+
+def normal_of(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    _need_float(input, "normal_kernel_cpu")
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    return (_gauss(tuple(input.shape), generator) * std + mean).to(input.dtype)  # type: ignore[no-any-return]
+
+
+def random_of(
+    input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Integers in [from, to); without `to`, in [0, from); without either, all the dtype holds exactly."""
+    d = input.dtype
+    if to is None:
+        most = {dt.f32: 1 << 24, dt.f64: 1 << 53}.get(d)
+        from_, to = 0, from_ or most or (2 if d is dt.bool_ else 1 << min(d.bits - d.signed, 48))
+    return _integers(from_, to, tuple(input.shape), generator, d)
+
+
+@contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, **_: Any) -> Iterator[None]:
+    """The stream of random numbers goes on afterwards as if nothing had been drawn."""
+    state = (default_generator.seed_, default_generator.offset)
+    try:
+        yield
+    finally:
+        if enabled:
+            default_generator.seed_, default_generator.offset = state
+
+
+def seed() -> int:
+    """A seed from the machine's entropy, set and returned."""
+    return default_generator.seed()

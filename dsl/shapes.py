@@ -20,7 +20,7 @@ from tdsl.views import sizes as sizes
 from tdsl.views import view_layout as view_layout
 
 __all__ = [
-    "bmm", "cat", "column_stack", "concat", "concatenate", "dot", "dstack", "hstack", "matmul", "mm", "mv", "outer",
+    "cat", "column_stack", "concat", "concatenate", "dstack", "hstack",
     "row_stack", "stack", "vstack",
 ]  # fmt: skip
 __all__ += views.__all__ + broadcasting.__all__ + parts.__all__
@@ -121,57 +121,3 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 def pad_constant(input: Tensor, low: Sequence[int], high: Sequence[int], value: float = 0.0) -> Tensor:
     """A copy with `low` and `high` elements of `value` before and after, in each dimension."""
     return op("pad", input, low=tuple(low), high=tuple(high), value=value)
-
-
-# ---- products
-
-
-def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """The matrix product: vectors, matrices, and stacks of matrices that broadcast."""
-    a, b = input, other
-    if not isinstance(b, Tensor):
-        raise TypeError(f"matmul(): argument 'other' (position 2) must be Tensor, not {type(b).__name__}")
-    if a.ndim == 0 or b.ndim == 0:
-        raise RuntimeError("both arguments to matmul need to be at least 1D, but they are "
-                           f"{a.ndim}D and {b.ndim}D")  # fmt: skip
-    if a.ndim == 1 and b.ndim == 1 and a.shape != b.shape:
-        raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{a.shape[0]}] and src [{b.shape[0]}] to have the same number "
-            "of elements, but got different numbers"
-        )
-    if a.ndim == 2 and b.ndim == 1 and a.shape[1] != b.shape[0]:
-        raise ShapeError(
-            f"size mismatch, got input ({a.shape[0]}), mat ({a.shape[0]}x{a.shape[1]}), vec ({b.shape[0]})"
-        )
-    left = unsqueeze(a, 0) if a.ndim == 1 else a
-    right = unsqueeze(b, 1) if b.ndim == 1 else b
-    y = op("matmul", left, right)
-    if b.ndim == 1:
-        y = squeeze(y, -1)
-    return squeeze(y, -1 if b.ndim == 1 and y.ndim == 1 else -2) if a.ndim == 1 else y
-
-
-def mm(input: Tensor, mat2: Tensor) -> Tensor:
-    if input.ndim != 2 or mat2.ndim != 2:
-        raise RuntimeError("self must be a matrix" if input.ndim != 2 else "mat2 must be a matrix")
-    return op("matmul", input, mat2)
-
-
-def bmm(input: Tensor, mat2: Tensor) -> Tensor:
-    if input.ndim != 3 or mat2.ndim != 3:
-        raise RuntimeError("batch1 must be a 3D tensor" if input.ndim != 3 else "batch2 must be a 3D tensor")
-    return op("matmul", input, mat2)
-
-
-def mv(input: Tensor, vec: Tensor) -> Tensor:
-    return matmul(input, vec)
-
-
-def dot(input: Tensor, tensor: Tensor) -> Tensor:
-    if input.ndim != 1 or tensor.ndim != 1:
-        raise RuntimeError(f"1D tensors expected, but got {input.ndim}D and {tensor.ndim}D tensors")
-    return matmul(input, tensor)
-
-
-def outer(input: Tensor, vec2: Tensor) -> Tensor:
-    return unsqueeze(input, 1) * unsqueeze(vec2, 0)  # type: ignore[no-any-return]

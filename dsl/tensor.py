@@ -71,11 +71,43 @@ class Device:
 
 
 CPU = Device()
+
+
+class MemoryFormat:
+    """In which order of dimensions elements lie in memory: `contiguous_format`, `channels_last`, ..."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"tdsl.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+
+contiguous_format, preserve_format = MemoryFormat("contiguous_format"), MemoryFormat("preserve_format")
+channels_last, channels_last_3d = MemoryFormat("channels_last"), MemoryFormat("channels_last_3d")
+_RANK = {channels_last: 4, channels_last_3d: 5}  # of formats that say an order
+
+
+class Layout_:
+    """How elements are stored: always strided."""
+
+    def __repr__(self) -> str:
+        return "tdsl.strided"
+
+
+strided_layout = Layout_()
 OVERLAP = (
     "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
     "clone() the tensor before performing the operation."
 )
 Layout = tuple[tuple[int, ...], int]  # strides in elements, offset
+
+
+def _channels_last(rank: int) -> list[int]:
+    return [0, *range(2, rank), 1]
 
 
 def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
@@ -266,7 +298,10 @@ class Tensor:
     def storage_offset(self) -> int:
         return self._offset()
 
-    def is_contiguous(self) -> bool:
+    def is_contiguous(self, memory_format: MemoryFormat = contiguous_format) -> bool:
+        rank = _RANK.get(memory_format)
+        if rank is not None:
+            return self.ndim == rank and self.permute(_channels_last(rank)).is_contiguous()
         if self._layout is None:
             return True
         want = contiguous_strides(self.shape)
@@ -274,8 +309,18 @@ class Tensor:
             n == 1 or s == w for n, s, w in zip(self.shape, self._layout[0], want, strict=True)
         )
 
-    def contiguous(self) -> Tensor:
-        return self if self.is_contiguous() else self.clone()
+    def contiguous(self, memory_format: MemoryFormat = contiguous_format) -> Tensor:
+        """The tensor itself where its elements lie so already, else a copy."""
+        if self.is_contiguous(memory_format):
+            return self
+        rank = _RANK.get(memory_format)
+        if rank is None:
+            return self.clone()
+        if self.ndim != rank:
+            raise RuntimeError(f"required rank {rank} tensor to use {memory_format.name} format")
+        order = _channels_last(rank)
+        moved: Tensor = self.permute(order).clone()
+        return moved.permute([order.index(k) for k in range(rank)])
 
     def data_ptr(self) -> int:
         base = self._storage.value if self._storage is not None else self._value
@@ -479,10 +524,20 @@ class Tensor:
                 raise RuntimeError(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
                 )
-        if overlap or self._layout is None:
+        if not overlap:
+            self.check_overlap()
+
+    def check_overlap(self) -> None:
+        if self._layout is None:
             return
         if any(s == 0 and n > 1 for s, n in zip(self._layout[0], self.shape, strict=True)):
             raise RuntimeError(OVERLAP)
+
+    def replace(self, value: Value) -> None:
+        """Make `value`, of any shape, this tensor's own; what were its views keep the elements they saw."""
+        self._value, self._storage, self._chain, self._seen, self._layout = value, None, (), 0, None
+        if value.data is None:
+            hold(self)
 
     def assign(self, value: Value, bump: bool = True) -> Tensor:
         """Make `value` this tensor's value, seen through every alias. It has this tensor's shape and dtype."""

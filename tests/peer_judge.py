@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import traceback
+import types
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
@@ -169,6 +170,23 @@ def resolve(name: str) -> Any:
     return at
 
 
+def seeded(op: Any, *args: Any, **kwargs: Any) -> Any:
+    tdsl.manual_seed(42)
+    return op(*args, **kwargs)
+
+
+def translated(function: Any) -> Any:
+    """A Python function of PyTorch's own test code with tdsl in torch's place: where `op` is no plain operator."""
+    if not isinstance(function, types.FunctionType) or not function.__module__.startswith("torch.testing"):
+        return None
+    if function.__closure__ is not None:
+        return None
+    names = {**function.__globals__, "torch": tdsl, "F": tdsl.nn.functional, "wrapper_set_seed": seeded}
+    made = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
 def weights(n: int) -> Any:
     return np.cos(np.arange(n, dtype=np.float64)) + 1.5
 
@@ -235,6 +253,7 @@ def one(function: Any, peer: Any, sample: Any, random: bool, gradient: bool) -> 
             return f"raised {type(e).__name__} {e}, not {type(refused).__name__} {refused}"
         return f"did not raise {type(refused).__name__}: {refused}"
     mine = function(*mine_args, **mine_kwargs)
+    random = random or bool(kwargs.get("dropout_p"))
     difference = compare(mine, theirs, random)
     if difference or not gradient or random:
         return difference
@@ -244,8 +263,9 @@ def one(function: Any, peer: Any, sample: Any, random: bool, gradient: bool) -> 
 def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, errors: bool = True) -> Score:
     score = Score()
     name = op.name if not op.variant_test_name else f"{op.name} ({op.variant_test_name})"
+    replaced = None if method else translated(op.op)
     try:
-        function = resolve(op.name)
+        function = replaced or resolve(op.name)
         if method:
             function = getattr(tdsl.Tensor, op.name.split(".")[-1], None)
             if function is None:
@@ -255,7 +275,7 @@ def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, 
         score.why.append(f"{name}: missing {e}")
         return score
     peer = op.method_variant if method else op.op
-    if not method and op.op is not None and isinstance(resolve(op.name), property):
+    if replaced is None and not method and isinstance(function, property):
         descriptor = function
         function = lambda x, *a, **k: descriptor.fget(x)  # noqa: E731
     random = op.name in RANDOM
@@ -280,7 +300,7 @@ def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, 
                     score.total -= 1
                     continue
             except Exception as e:
-                text = traceback.format_exc() if os.environ.get("TRACE") else str(e).split("\n")[0][:300]
+                text = traceback.format_exc()[-1500:] if os.environ.get("TRACE") else str(e).split("\n")[0][:300]
                 difference = f"raised {type(e).__name__}: {text}"
             if difference is None:
                 score.agree += 1
@@ -345,7 +365,7 @@ def main() -> None:
         print(f"{state:8} {label:44} {score.agree:4}/{score.total:<4} {time.perf_counter() - start:6.1f} s", flush=True)
         if options.v:
             for why in score.why[: options.n]:
-                print("         ", why[:400])
+                print("         ", why[: 400 if not os.environ.get("TRACE") else 4000])
     print(dict(counts))
 
 

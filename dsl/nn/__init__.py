@@ -1,43 +1,16 @@
 """Neural networks, under PyTorch's names."""
 
-from tdsl.nn import functional, init, utils
-from tdsl.nn.containers import ModuleDict, ModuleList, ParameterList, Sequential
-from tdsl.nn.layers import (
-    ELU,
-    GELU,
-    AvgPool2d,
-    BatchNorm1d,
-    BatchNorm2d,
-    BCELoss,
-    BCEWithLogitsLoss,
-    Conv2d,
-    CrossEntropyLoss,
-    Dropout,
-    Embedding,
-    Flatten,
-    Identity,
-    L1Loss,
-    LayerNorm,
-    LeakyReLU,
-    Linear,
-    LogSoftmax,
-    MaxPool2d,
-    MSELoss,
-    NLLLoss,
-    ReLU,
-    Sigmoid,
-    SiLU,
-    SmoothL1Loss,
-    Softmax,
-    Softplus,
-    Tanh,
-)
-from tdsl.nn.module import Module
-from tdsl.nn.parameter import Parameter
+# The star imports take what each room lists in its __all__: PyTorch's names.
+# ruff: noqa: F403
 
-__all__ = [
-    "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Conv2d", "CrossEntropyLoss", "Dropout",
-    "ELU", "Embedding", "Flatten", "GELU", "Identity", "L1Loss", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax",
-    "MSELoss", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "NLLLoss", "Parameter", "ParameterList", "ReLU",
-    "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "Tanh", "functional", "init", "utils",
-]  # fmt: skip
+from tdsl.nn import functional as functional
+from tdsl.nn import init as init
+from tdsl.nn import utils as utils
+from tdsl.nn.attention import *
+from tdsl.nn.containers import *
+from tdsl.nn.layers import *
+from tdsl.nn.module import Module as Module
+from tdsl.nn.parameter import Buffer as Buffer
+from tdsl.nn.parameter import Parameter as Parameter
+from tdsl.nn.recurrent import *
+from tdsl.nn.simple import *

@@ -8,6 +8,8 @@ from typing import Any
 from tdsl.nn.module import Module
 from tdsl.nn.parameter import Parameter
 
+__all__ = ["ModuleDict", "ModuleList", "ParameterList", "Sequential"]
+
 
 class Sequential(Module):
     """Each module's output is the next one's input."""

@@ -32,3 +32,14 @@ class Parameter(Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return Parameter, (self.detach().clone(), self.requires_grad)
+
+
+class Buffer(Tensor):
+    """A tensor that a module keeps but does not train: assigned to a module, it is one of its buffers."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Tensor, *, persistent: bool = True) -> None:
+        value = known(data.value)
+        super().__init__(input_value(value.type, value.data))
+        self.__dict__["persistent"] = persistent
