@@ -75,7 +75,7 @@ from tdsl.tensor import channels_last as channels_last
 from tdsl.tensor import channels_last_3d as channels_last_3d
 from tdsl.tensor import contiguous_format as contiguous_format
 from tdsl.tensor import preserve_format as preserve_format
-from tdsl.tensor import strided_layout as strided
+from tdsl.tensor import strided_layout as strided_layout
 
 dtype, device, promote_types = DType, Device, promote
 float32 = float = f32
@@ -88,7 +88,7 @@ uint8 = u8
 bool = bool_
 __version__ = "0.1.0"
 
-memory_format = MemoryFormat
+memory_format, strided = MemoryFormat, strided_layout
 _ROOMS = """arrangements copies creation einsum elementwise formulas gathering histograms maths products random
             reductions scans scattering sets shapes sorting statistics"""
 for _room in _ROOMS.split():

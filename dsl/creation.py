@@ -274,7 +274,7 @@ def _spaced(start: Number, end: Number, steps: int, dtype: DType) -> Tensor:
         return Tensor(record("full", apply("constant", value=float(start), dtype=work), shape=(1,)))
     k = Tensor(record("iota", length=steps))
     place = k.to(work)
-    step = work.numpy.type(end - start) / work.numpy.type(max(steps - 1, 1))
+    step: Any = np.asarray(end - start, work.numpy) / np.asarray(max(steps - 1, 1), work.numpy)
     first, last, size = (Tensor(number(float(x), work)) for x in (start, end, step))
     return where(k < steps // 2, first + size * place, last - size * (float(steps - 1) - place))  # type: ignore[no-any-return]
 
@@ -464,9 +464,7 @@ def asarray(
     return made.requires_grad_() if requires_grad else made
 
 
-def frombuffer(
-    buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False
-) -> Tensor:
+def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, requires_grad: bool = False) -> Tensor:
     """A 1-d tensor on the memory of anything that speaks Python's buffer protocol."""
     nbytes = memoryview(buffer).nbytes
     if nbytes == 0 or count == 0:

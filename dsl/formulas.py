@@ -11,7 +11,7 @@ from tdsl import elementwise as ew
 from tdsl import reductions, shapes
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import RuntimeError
-from tdsl.tensor import Number, Tensor
+from tdsl.tensor import Tensor
 
 __all__ = [
     "can_cast", "finfo", "iinfo", "is_floating_point", "is_tensor", "numel", "trace",

@@ -268,7 +268,8 @@ _ROOMS = (elementwise, bits, maths, formulas, reductions, scans, statistics, sor
           arrangements, gathering, scattering, products)  # fmt: skip
 # Functions of several tensors, of numbers, or with a method of another order of arguments.
 _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack", "row_stack", "column_stack",
-                "meshgrid", "chain_matmul", "broadcast_shapes", "broadcast_tensors", "block_diag", "cartesian_prod", "combinations",
+                "meshgrid", "chain_matmul", "broadcast_shapes", "broadcast_tensors", "block_diag",
+                "cartesian_prod", "combinations",
                 "tril_indices", "triu_indices", "vander", "unravel_index", "fill", "atleast_1d", "atleast_2d",
                 "atleast_3d", "finfo", "iinfo", "numel",
                 "searchsorted", "bucketize", "isin", "trapezoid", "trapz", "cumulative_trapezoid", "histogramdd",

@@ -58,12 +58,15 @@ def written(function: Callable[..., Any], out: Any, args: tuple[Any, ...], kwarg
 
 _FACTORIES = frozenset(
     """
-    zeros ones empty full eye arange linspace logspace rand randn randint randperm scalar_tensor tril_indices triu_indices
+    zeros ones empty full eye arange linspace logspace rand randn randint randperm scalar_tensor
+    tril_indices triu_indices
     """.split()
 )
 
 
-_APART = frozenset("cat concat concatenate stack gather index_select take take_along_dim masked_select bernoulli".split())
+_APART = frozenset(
+    "cat concat concatenate stack gather index_select take take_along_dim masked_select bernoulli".split()
+)
 _STRICT = frozenset("aminmax gather max min sort topk kthvalue median mode index_select".split())
 
 
@@ -124,9 +127,7 @@ def put(target: Tensor, result: Tensor) -> None:
 
 def check_cast(have: DType, want: DType) -> None:
     if have.category > want.category:
-        raise RuntimeError(
-            f"result type {type_name(have)} can't be cast to the desired output type {type_name(want)}"
-        )
+        raise RuntimeError(f"result type {type_name(have)} can't be cast to the desired output type {type_name(want)}")
 
 
 def wrap_functions(namespace: dict[str, Any], names: Sequence[str]) -> None:

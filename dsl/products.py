@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import prod
 from typing import Any
 
@@ -64,7 +65,8 @@ def bmm(input: Tensor, mat2: Tensor, out_dtype: Any = None) -> Tensor:
     """Products of two stacks of matrices of equal length."""
     if input.ndim != 3 or mat2.ndim != 3:
         raise RuntimeError("batch1 must be a 3D tensor" if input.ndim != 3 else "batch2 must be a 3D tensor")
-    (b, n, k), (b2, k2, m) = input.shape, mat2.shape
+    b, k = input.shape[0], input.shape[2]
+    b2, k2 = mat2.shape[0], mat2.shape[1]
     if b != b2 or k != k2:
         raise ShapeError(
             f"Expected size for first two dimensions of batch2 tensor to be: [{b}, {k}] but got: [{b2}, {k2}]."
@@ -138,9 +140,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: None = None) -> Tensor:
         if dims < 0:
             raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
         if dims > min(a.ndim, b.ndim):
-            raise RuntimeError(
-                f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}, {a.ndim}, {b.ndim}"
-            )
+            raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}, {a.ndim}, {b.ndim}")
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
         left, right = ([x] if isinstance(x, int) else list(x) for x in dims)
@@ -170,8 +170,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2, out: None = None) -> Tensor:
 
 def chain_matmul(*matrices: Tensor, out: None = None) -> Tensor:
     """The product of matrices in the cheapest order."""
-    from tdsl import linalg  # a room that imports this one
-
+    linalg = import_module("tdsl.linalg")  # a room that imports this one
     return matrices[0] if len(matrices) == 1 else linalg.multi_dot(matrices)  # type: ignore[no-any-return]
 
 
@@ -183,9 +182,7 @@ def _combined(input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Te
     if not dtype.is_float:
         for name, x in (("beta", beta), ("alpha", alpha)):
             if isinstance(x, float):
-                raise RuntimeError(
-                    f"For integral input tensors, argument {name} must not be a floating point number."
-                )
+                raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
     product = product if alpha == 1 else product * alpha
     if beta == 0:
         return product
@@ -270,14 +267,10 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
             raise RuntimeError("no dimension of size 3 in input")
         dim = found[0] - len(shape)
     if a.ndim != b.ndim:
-        raise RuntimeError(
-            f"linalg.cross: inputs must have the same number of dimensions. Got {a.ndim} and {b.ndim}"
-        )
+        raise RuntimeError(f"linalg.cross: inputs must have the same number of dimensions. Got {a.ndim} and {b.ndim}")
     d = wrap_dim(dim, a.ndim)
     if a.shape[d] != 3 or b.shape[d] != 3:
-        raise RuntimeError(
-            f"linalg.cross: inputs dimension {d} must have length 3. Got {a.shape[d]} and {b.shape[d]}"
-        )
+        raise RuntimeError(f"linalg.cross: inputs dimension {d} must have length 3. Got {a.shape[d]} and {b.shape[d]}")
     a1, b1 = a.roll(-1, d), b.roll(-1, d)
     return (a * b1 - a1 * b).roll(-1, d)
 
@@ -290,9 +283,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
         if x.ndim < 2:
             raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.ndim}D")
     if x1.shape[-1] != x2.shape[-1]:
-        raise RuntimeError(
-            f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}"
-        )
+        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     gap = unsqueeze(x1, -2) - unsqueeze(x2, -3)
@@ -310,5 +301,3 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
     total = reductions.sum(where(near, 0.0, where(near, 1.0, ew.abs(gap)) ** p), -1)
     zero = ew.eq(total, 0)
     return where(zero, 0.0, where(zero, 1.0, total) ** (1 / p)).to(x1.dtype)
-
-

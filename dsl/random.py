@@ -131,8 +131,9 @@ def _positive_uniform(shape: tuple[int, ...], generator: Generator | None) -> Te
 
 
 def normal(
-    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None, dtype: DType | None = None,
-    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+    mean: Any = 0.0, std: Any = 1.0, size: Any = None, *, generator: Generator | None = None,
+    dtype: DType | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Normal numbers: of one mean and deviation and a size, or of tensors of means and deviations."""
     deviations = std if isinstance(std, Tensor) else None
@@ -263,9 +264,7 @@ def multinomial(
 ) -> Tensor:
     """Positions drawn with probabilities proportional to each row, by the largest of log p + Gumbel noise."""
     if not input.dtype.is_float:
-        raise RuntimeError(
-            f"multinomial only supports floating-point dtypes for input, got: {type_name(input.dtype)}"
-        )
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {type_name(input.dtype)}")
     if input.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if num_samples <= 0:
@@ -362,9 +361,7 @@ def normal_of(input: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: 
     return (_gauss(tuple(input.shape), generator) * std + mean).to(input.dtype)  # type: ignore[no-any-return]
 
 
-def random_of(
-    input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None
-) -> Tensor:
+def random_of(input: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
     """Integers in [from, to); without `to`, in [0, from); without either, all the dtype holds exactly."""
     d = input.dtype
     if to is None:

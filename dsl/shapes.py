@@ -8,14 +8,14 @@ from typing import Any
 from tdsl import broadcasting, parts, views
 from tdsl.broadcasting import *  # noqa: F403
 from tdsl.broadcasting import atleast_1d, atleast_2d, atleast_3d
-from tdsl.compiler.source import RuntimeError, ShapeError, TypeError, ValueError
+from tdsl.compiler.source import RuntimeError, TypeError, ValueError
 from tdsl.elementwise import made, result_type, value_of
 from tdsl.parts import *  # noqa: F403
 from tdsl.parts import slice_dim as slice_dim
 from tdsl.recording import record
 from tdsl.tensor import Tensor, op, wrap_dim
 from tdsl.views import *  # noqa: F403
-from tdsl.views import reshape, squeeze, unsqueeze
+from tdsl.views import reshape, unsqueeze
 from tdsl.views import sizes as sizes
 from tdsl.views import view_layout as view_layout
 

@@ -91,14 +91,14 @@ channels_last, channels_last_3d = MemoryFormat("channels_last"), MemoryFormat("c
 _RANK = {channels_last: 4, channels_last_3d: 5}  # of formats that say an order
 
 
-class Layout_:
+class Layouts:
     """How elements are stored: always strided."""
 
     def __repr__(self) -> str:
         return "tdsl.strided"
 
 
-strided_layout = Layout_()
+strided_layout = Layouts()
 OVERLAP = (
     "unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please "
     "clone() the tensor before performing the operation."

@@ -92,13 +92,9 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if not isinstance(weight, Tensor):
         raise RuntimeError(f"prelu(): argument 'weight' must be Tensor, not {type(weight).__name__}")
     if input.dtype is not weight.dtype:
-        raise RuntimeError(
-            f"prelu: Type promoting not supported. Got {input.dtype!r} and {weight.dtype!r}"
-        )
+        raise RuntimeError(f"prelu: Type promoting not supported. Got {input.dtype!r} and {weight.dtype!r}")
     if weight.ndim > 1:
-        raise RuntimeError(
-            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}"
-        )
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}")
     if weight.numel() != 1:
         if input.ndim == 0:
             raise RuntimeError("Not allow zero-dim input tensor.")
@@ -127,7 +123,9 @@ def rrelu(
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x above the threshold, `value` up to it."""
-    return _in_place(input, where(input <= threshold, constant(value, input) if input.dtype.is_float else int(value), input), inplace)
+    return _in_place(
+        input, where(input <= threshold, constant(value, input) if input.dtype.is_float else int(value), input), inplace
+    )
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -178,7 +176,9 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
         raise RuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
     _need_float("softshrink_cpu", input)
     zero = constant(0.0, input)
-    return where(input > lambd, input - lambd, where(input < -lambd, input + lambd, where(ew.isnan(input), input, zero)))  # type: ignore[no-any-return]
+    return where(
+        input > lambd, input - lambd, where(input < -lambd, input + lambd, where(ew.isnan(input), input, zero))
+    )  # type: ignore[no-any-return]
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -244,9 +244,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     return _log_softmax(input, _dim_of("log_softmax", input.ndim, dim), dtype)
 
 
-def gumbel_softmax(
-    logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
-) -> Tensor:
+def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
     """A sample of a softened one-hot choice (Jang et al., arXiv:1611.01144)."""
     u = 1 - rand(*logits.shape, dtype=logits.dtype)
     noise = -ew.log(-ew.log(u * (1 - 1e-7) + 0.5e-7))
@@ -294,7 +292,8 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if input.ndim not in (2, 3):
         raise RuntimeError(
             f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input. Note that dropout1d exists to "
-            "provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch "
+            "provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional "
+            "batch "
             "dimension (i.e. 2D or 3D inputs)."
         )
     return _channels(input, p, training, inplace, input.ndim == 3)
@@ -305,7 +304,8 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _probability(p)
     if input.ndim not in (3, 4):
         warnings.warn(
-            f"dropout2d: Received a {input.ndim}-D input to dropout2d, which is deprecated and will result in an error in "
+            f"dropout2d: Received a {input.ndim}-D input to dropout2d, which is deprecated and will result in an "
+            "error in "
             "a future release.", UserWarning, stacklevel=2,
         )  # fmt: skip
     return _channels(input, p, training, inplace)
@@ -316,7 +316,8 @@ def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     _probability(p)
     if input.ndim not in (4, 5):
         warnings.warn(
-            f"dropout3d: Received a {input.ndim}-D input to dropout3d, which is deprecated and will result in an error in "
+            f"dropout3d: Received a {input.ndim}-D input to dropout3d, which is deprecated and will result in an "
+            "error in "
             "a future release.", UserWarning, stacklevel=2,
         )  # fmt: skip
     return _channels(input, p, training, inplace, input.ndim == 5)
@@ -345,7 +346,7 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
     return _alpha(input, p, training, inplace, [n if k < 2 else 1 for k, n in enumerate(input.shape)])
 
 
-def _writes(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def _writes(function: Any) -> Callable[..., Tensor]:
     def method(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return function(input, *args, inplace=True, **kwargs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -42,7 +41,8 @@ class MultiheadAttention(Module):
         super().__init__()
         if embed_dim <= 0 or num_heads <= 0:
             raise ValueError(
-                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and num_heads={num_heads} instead"
+                f"embed_dim and num_heads must be greater than 0, got embed_dim={embed_dim} and "
+                f"num_heads={num_heads} instead"
             )
         if embed_dim % num_heads:
             raise AssertionError("embed_dim must be divisible by num_heads")
@@ -100,13 +100,13 @@ class MultiheadAttention(Module):
 # ---- layers of a Transformer
 
 
-def _activation(activation: Any) -> Callable[[Tensor], Tensor]:
+def _activation(activation: Any) -> Any:
     if isinstance(activation, str):
         found = {"relu": F.relu, "gelu": F.gelu}.get(activation)
         if found is None:
             raise RuntimeError(f"activation should be relu/gelu, not {activation}")
         return found
-    return activation  # type: ignore[no-any-return]
+    return activation
 
 
 class TransformerEncoderLayer(Module):

@@ -28,7 +28,9 @@ def per_dimension(x: Ints, rank: int, name: str = "kernel_size") -> tuple[int, .
     if len(found) == 1:
         return found * rank
     if len(found) != rank:
-        raise RuntimeError(f"expected {name} to be a single integer value or a list of {rank} values, but got {name}={list(found)}")
+        raise RuntimeError(
+            f"expected {name} to be a single integer value or a list of {rank} values, but got {name}={list(found)}"
+        )
     return found
 
 
@@ -89,7 +91,8 @@ def _checked(
             f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size "
             f"{list(weight.shape)} instead"
             if weight.shape[0] < groups else
-            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size "
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of "
+            "size "
             f"{list(weight.shape)} instead"
         )  # fmt: skip
     channels = weight.shape[0] if transposed else weight.shape[1] * groups
@@ -143,7 +146,8 @@ def convolution(
         padded = " x ".join(str(spatial[k] + 2 * p[k]) for k in range(rank))
         sizes = " x ".join(str(d[k] * (taps[k] - 1) + 1) for k in range(rank))
         raise RuntimeError(
-            f"Calculated padded input size per channel: ({padded}). Kernel size: ({sizes}). Kernel size can't be greater "
+            f"Calculated padded input size per channel: ({padded}). Kernel size: ({sizes}). Kernel size can't be "
+            "greater "
             "than actual input size"
         )
     if input.shape[0] == 0 or 0 in weight.shape:
@@ -243,8 +247,15 @@ def transposed(
         y = convolution("conv", rank, stand_in, weight, None, s, p, d, groups)
     cut = y[tuple(slice(0, n) for n in (*y.shape[:2], *spatial))]
     follows = input.requires_grad or weight.requires_grad
-    (result,) = _grad(cut, (stand_in,), input, create_graph=follows, retain_graph=True)
-    return result if bias is None else result + bias.reshape(-1, *[1] * rank)  # type: ignore[no-any-return]
+    result = _pulled(cut, stand_in, input, follows)
+    return result if bias is None else result + bias.reshape(-1, *[1] * rank)
+
+
+def _pulled(y: Tensor, x: Tensor, seed: Tensor, follows: bool) -> Tensor:
+    """The seed pulled back from y to x: what y, linear in x, transposed makes of it."""
+    (result,) = _grad(y, (x,), seed, create_graph=follows, retain_graph=True)
+    assert result is not None
+    return result
 
 
 def conv_transpose1d(
@@ -271,9 +282,7 @@ def conv_transpose3d(
     return transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def unfold(
-    input: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1
-) -> Tensor:
+def unfold(input: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1) -> Tensor:
     """Sliding blocks of (N, C, H, W) as columns: (N, C R S, L)."""
     if input.ndim == 3:
         return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)  # type: ignore[no-any-return]
@@ -336,12 +345,12 @@ def fold(
     if columns.shape[2] != input.shape[2]:
         raise RuntimeError(
             f"Given output_size={size}, kernel_size={k}, dilation={per_dimension(dilation, 2)}, "
-            f"padding={per_dimension(padding, 2)}, stride={per_dimension(stride, 2)}, expected size of input's dimension "
+            f"padding={per_dimension(padding, 2)}, stride={per_dimension(stride, 2)}, expected size of input's "
+            "dimension "
             f"2 to match the calculated number of sliding blocks, but got input.size(2)={input.shape[2]} and "
             f"{columns.shape[2]} blocks."
         )
-    (result,) = _grad(columns, (stand_in,), input, create_graph=input.requires_grad, retain_graph=True)
-    return result  # type: ignore[no-any-return]
+    return _pulled(columns, stand_in, input, input.requires_grad)
 
 
 __all__ = [

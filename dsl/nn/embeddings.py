@@ -92,7 +92,8 @@ def embedding_bag(
         raise ValueError("mode has to be one of sum, mean or max")
     if per_sample_weights is not None and tuple(per_sample_weights.shape) != tuple(input.shape):
         raise ValueError(
-            f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not None, then it must have the "
+            f"embedding_bag: If per_sample_weights ({list(per_sample_weights.shape)}) is not None, then it must "
+            "have the "
             f"same shape as the input ({list(input.shape)})"
         )
     if per_sample_weights is not None and mode != "sum":
@@ -124,7 +125,11 @@ def embedding_bag(
     zeros = weight.new_zeros((len(starts), weight.shape[1]))
     if mode == "max":
         wide = bags.unsqueeze(1).expand(rows.shape)
-        return zeros.scatter_reduce(0, wide, rows, "amax", include_self=False) if len(numbers) else zeros + 0 * weight.sum()
+        return (
+            zeros.scatter_reduce(0, wide, rows, "amax", include_self=False)
+            if len(numbers)
+            else zeros + 0 * weight.sum()
+        )
     total = zeros.index_add(0, bags, rows)
     if mode == "sum":
         return total  # type: ignore[no-any-return]
@@ -152,14 +157,16 @@ def _starts(input: Tensor, offsets: Tensor | None, last: bool) -> Any:
             f"got {found[0]}"
         )
     if len(found) and found[-1] > input.shape[0]:
-        raise ValueError(f"offsets[-1] can not be greater than input's length({input.shape[0]}), but got offsets[-1] of {found[-1]}")
+        raise ValueError(
+            f"offsets[-1] can not be greater than input's length({input.shape[0]}), but got offsets[-1] of {found[-1]}"
+        )
     return found[:-1] if last else found
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     """1 at each class number, along a new last dimension."""
     if tensor.dtype is not dt.i64:
-        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, but got {type_name(tensor.dtype)}")
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor")
     if tensor.numel() == 0:
         if num_classes <= 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")

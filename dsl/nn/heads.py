@@ -45,7 +45,9 @@ def multi_head_attention_forward(
     """Attention of (L, N, E) or (L, E) by several heads: (output, weights or None)."""
     lone = query.ndim == 2
     if query.ndim not in (2, 3):
-        raise AssertionError(f"query should be unbatched 2D or batched 3D tensor but received {query.ndim}-D query tensor")
+        raise AssertionError(
+            f"query should be unbatched 2D or batched 3D tensor but received {query.ndim}-D query tensor"
+        )
     if key.ndim != query.ndim or value.ndim != query.ndim:
         raise AssertionError(
             f"For {'unbatched (2-D)' if lone else 'batched (3-D)'} `query`, expected `key` and `value` to be "
@@ -84,7 +86,9 @@ def multi_head_attention_forward(
     source = k.shape[1]
     if padding is not None:
         if tuple(padding.shape) != (batch, source):
-            raise AssertionError(f"expecting key_padding_mask shape of {(batch, source)}, but got {tuple(padding.shape)}")
+            raise AssertionError(
+                f"expecting key_padding_mask shape of {(batch, source)}, but got {tuple(padding.shape)}"
+            )
         wide = broadcast_to(padding.reshape(batch, 1, 1, source), (batch, num_heads, 1, source))
         wide = wide.reshape(batch * num_heads, 1, source)
         mask = wide if mask is None else mask + wide
@@ -108,9 +112,7 @@ def _mask_shape(mask: Tensor | None, target: int, source: int, heads: int) -> Te
     if mask.ndim not in (2, 3):
         raise RuntimeError(f"attn_mask's dimension {mask.ndim} is not supported")
     if tuple(mask.shape) != want:
-        raise RuntimeError(
-            f"The shape of the {mask.ndim}D attn_mask is {tuple(mask.shape)}, but should be {want}."
-        )
+        raise RuntimeError(f"The shape of the {mask.ndim}D attn_mask is {tuple(mask.shape)}, but should be {want}.")
     return mask.unsqueeze(0) if mask.ndim == 2 else mask
 
 

@@ -150,11 +150,12 @@ class _Conv(Module):
         if self.padding == "same":
             total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             return [n for t in reversed(total) for n in (t // 2, t - t // 2)]
-        return [n for p in reversed(self.padding) for n in (int(p), int(p))]
+        assert not isinstance(self.padding, str)
+        return [n for p in reversed(self.padding) for n in (p, p)]
 
     def forward(self, input: Tensor) -> Tensor:
         function = (F.conv1d, F.conv2d, F.conv3d)[self.rank - 1]
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._edges(), self.padding_mode), 0
         return function(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
@@ -208,6 +209,7 @@ class _ConvTranspose(_Conv):
         self._set(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, dtype)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        assert not isinstance(self.padding, str)
         function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[self.rank - 1]
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
         return function(input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation)
@@ -216,7 +218,7 @@ class _ConvTranspose(_Conv):
         """The output padding that gives an output of this size."""
         want, r = list(output_size)[-self.rank :], self.rank
         least = [
-            (input.shape[k - r] - 1) * self.stride[k] - 2 * int(self.padding[k])
+            (input.shape[k - r] - 1) * self.stride[k] - 2 * self.padding[k]
             + self.dilation[k] * (self.kernel_size[k] - 1) + 1
             for k in range(r)
         ]  # fmt: skip
@@ -324,9 +326,7 @@ class EmbeddingBag(Module):
         made.weight.requires_grad_(not freeze)
         return made
 
-    def forward(
-        self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
         return F.embedding_bag(
             input, self.weight, offsets, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.mode, self.sparse,
             per_sample_weights, self.include_last_offset, self.padding_idx,
@@ -507,13 +507,12 @@ class _InstanceNorm(_Normalized):
     def _normed(self, input: Tensor) -> Tensor:
         if self.affine and input.shape[1] != self.num_features:
             raise ValueError(
-                f"expected input's size at dim=1 to match num_features ({self.num_features}), but got: {input.shape[1]}."
+                f"expected input's size at dim=1 to match num_features ({self.num_features}), but got: "
+                f"{input.shape[1]}."
             )
         own = self.training or not self.track_running_stats
         share = 0.0 if self.momentum is None else self.momentum
-        return F.instance_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias, own, share, self.eps
-        )
+        return F.instance_norm(input, self.running_mean, self.running_var, self.weight, self.bias, own, share, self.eps)
 
 
 class InstanceNorm1d(_InstanceNorm):

@@ -44,7 +44,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     for k, x in ((1, input1), (2, input2)):
         if x.shape[-1] != weight.shape[k]:
             raise RuntimeError(
-                f"bilinear(): input{k} size does not match weight size: got {x.shape[-1]} but expected {weight.shape[k]}"
+                f"bilinear(): input{k} size does not match weight size: got {x.shape[-1]} but expected "
+                f"{weight.shape[k]}"
             )
     rows = input1.reshape(-1, input1.shape[-1]) if input1.numel() else input1.reshape(0, input1.shape[-1])
     other = input2.reshape(-1, input2.shape[-1]) if input2.numel() else input2.reshape(0, input2.shape[-1])

@@ -22,8 +22,8 @@ from tdsl.nn.activations import logsigmoid
 from tdsl.products import matmul
 from tdsl.reductions import log_softmax as _log_softmax
 from tdsl.reductions import logsumexp
-from tdsl.statistics import safe_sqrt
 from tdsl.shapes import flatten, permute
+from tdsl.statistics import safe_sqrt
 from tdsl.tensor import Tensor, from_array, index_op, type_name
 
 __all__ = [
@@ -133,7 +133,8 @@ def binary_cross_entropy(
     """Of probabilities; logarithms are at least -100."""
     if tuple(target.shape) != tuple(input.shape):
         raise ValueError(
-            f"Using a target size ({target.shape!r}) that is different to the input size ({input.shape!r}) is deprecated. "
+            f"Using a target size ({target.shape!r}) that is different to the input size ({input.shape!r}) is "
+            "deprecated. "
             "Please ensure they have the same size."
         )
     if input.numel() and input.value.data is not None and not bool(((input >= 0) & (input <= 1)).all()):
@@ -307,7 +308,7 @@ def cross_entropy(
 
 def _soft_targets(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, smoothing: float) -> Tensor:
     if tuple(target.shape) != tuple(input.shape):
-        raise RuntimeError(f"Expected floating point type for target with class probabilities of the input's shape, got "
+        raise RuntimeError("Expected floating point type for target with class probabilities of one shape, got "
                            f"{list(target.shape)} for input {list(input.shape)}")  # fmt: skip
     d = 1 if input.ndim > 1 else 0
     if smoothing:
@@ -531,9 +532,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return ((a / floor[0]) * (b / floor[1])).sum(dim)
 
 
-def pairwise_distance(
-    x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
-) -> Tensor:
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last dimension."""
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
@@ -618,7 +617,8 @@ def triplet_margin_with_distance_loss(
 
 
 class _Ctc(Function):
-    """Connectionist temporal classification (Graves et al., 2006): forward and backward variables by NumPy in 64 bits."""
+    """Connectionist temporal classification (Graves et al., 2006): forward and backward variables by NumPy in 64 "
+    "bits."""
 
     @staticmethod
     def forward(ctx: Any, log_probs: Any, targets: Any, lengths: Any, sizes: Any, blank: Any) -> Any:

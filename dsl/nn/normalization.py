@@ -45,7 +45,8 @@ def _check_normalized(input: Tensor, normalized_shape: Sequence[int], weight: An
             )
     if tuple(input.shape[input.ndim - len(shape) :]) != shape or input.ndim < len(shape):
         raise RuntimeError(
-            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but got "
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], "
+            "but got "
             f"input of size{list(input.shape)}"
         )
     return tuple(range(input.ndim - len(shape), input.ndim))
@@ -75,7 +76,11 @@ def rms_norm(
 ) -> Tensor:
     """Divided by the root of the mean square (Zhang and Sennrich, arXiv:1910.07467)."""
     dims = _check_normalized(input, normalized_shape, weight, None)
-    eps = {4: 1.1920928955078125e-07, 8: 2.220446049250313e-16}.get(input.dtype.itemsize, 0.0009765625) if eps is None else eps
+    eps = (
+        {4: 1.1920928955078125e-07, 8: 2.220446049250313e-16}.get(input.dtype.itemsize, 0.0009765625)
+        if eps is None
+        else eps
+    )
     y = input * ew.rsqrt((input * input).mean(dims, True) + eps)
     return y if weight is None else y * weight
 
@@ -213,12 +218,12 @@ def instance_norm(
     return _affine(centred * ew.rsqrt(var + eps), _per_channel(weight, rank), _per_channel(bias, rank))
 
 
-def local_response_norm(
-    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Tensor:
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """Divided by (k + alpha mean of squares over `size` neighbouring channels)^beta."""
     if input.ndim < 3:
-        raise ValueError(f"Expected 3D or higher dimensionality                          input (got {input.ndim} dimensions)")
+        raise ValueError(
+            f"Expected 3D or higher dimensionality                          input (got {input.ndim} dimensions)"
+        )
     if input.numel() == 0:
         return input
     squares = (input * input).unsqueeze(1)

@@ -24,16 +24,15 @@ __all__ = [
     f"{kind}_pool{rank}d" for kind in ("max", "avg", "lp", "adaptive_avg", "adaptive_max") for rank in (1, 2, 3)
 ]  # fmt: skip
 __all__ += ["max_unpool1d", "max_unpool2d", "max_unpool3d", "fractional_max_pool2d", "fractional_max_pool3d"]
-__all__ += [f"{kind}_with_indices" for kind in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d",
-            "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d")]  # fmt: skip
+__all__ += [f"{k}_with_indices" for k in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d",
+            "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d",
+            "fractional_max_pool3d")]  # fmt: skip
 
 
 def _batched(name: str, rank: int, input: Tensor) -> Tensor:
     """(N, C, ...) of (N, C, ...) or (C, ...)."""
     if input.ndim not in (rank + 1, rank + 2):
-        raise RuntimeError(
-            f"{name}() Expected {rank + 1}D or {rank + 2}D input tensor, but got {list(input.shape)}"
-        )
+        raise RuntimeError(f"{name}() Expected {rank + 1}D or {rank + 2}D input tensor, but got {list(input.shape)}")
     for k, n in enumerate(input.shape):
         if n == 0 and (k > 0 or input.ndim == rank + 1):
             raise RuntimeError(
@@ -67,7 +66,11 @@ class _Windows:
         if min(self.k) <= 0:
             raise RuntimeError(f"{name}: kernel size should be greater than zero, but got {list(self.k)}")
         if min(self.s) <= 0:
-            raise RuntimeError(f"{name}: stride should not be zero" if min(self.s) == 0 else "stride should be greater than zero, but got " f"{list(self.s)}")
+            raise RuntimeError(
+                f"{name}: stride should not be zero"
+                if min(self.s) == 0
+                else f"stride should be greater than zero, but got {list(self.s)}"
+            )
         if min(self.d) <= 0:
             raise RuntimeError(f"dilation should be greater than zero, but got dilation: {list(self.d)}")
         if min(self.p) < 0:
@@ -400,7 +403,9 @@ def adaptive_max_pool3d_with_indices(input: Tensor, output_size: Any, return_ind
 # ---- and back
 
 
-def _unpool(rank: int, input: Tensor, indices: Tensor, size: Ints, stride: Any, padding: Ints, output_size: Any) -> Tensor:
+def _unpool(
+    rank: int, input: Tensor, indices: Tensor, size: Ints, stride: Any, padding: Ints, output_size: Any
+) -> Tensor:
     if indices.dtype is not dt.i64:
         raise RuntimeError(f"elements in indices should be type int64 but got: {type_name(indices.dtype)}")
     if tuple(indices.shape) != tuple(input.shape):
@@ -463,7 +468,8 @@ def _fractional(
     for q in range(rank):
         if out[q] + k[q] - 1 > x.shape[2 + q]:
             raise RuntimeError(
-                f"fractional_max_pool{rank}d_out(): pool {'height' if q == 0 else 'width'} {k[q]} too large relative to "
+                f"fractional_max_pool{rank}d_out(): pool {'height' if q == 0 else 'width'} {k[q]} too large "
+                "relative to "
                 f"input {x.shape[2 + q]}"
             )
     n, c = x.shape[:2]

@@ -7,6 +7,7 @@ from math import sqrt
 from typing import Any
 
 from tdsl import elementwise as ew
+from tdsl.arrangements import flip
 from tdsl.compiler.source import RuntimeError, ValueError
 from tdsl.creation import empty, zeros
 from tdsl.nn import functional as F
@@ -14,7 +15,6 @@ from tdsl.nn import init
 from tdsl.nn.module import Module
 from tdsl.nn.parameter import Parameter
 from tdsl.nn.utils.rnn import PackedSequence
-from tdsl.arrangements import flip
 from tdsl.shapes import cat, stack
 from tdsl.tensor import Tensor
 
@@ -141,7 +141,8 @@ class RNNBase(Module):
         for s, w in zip(given, widths, strict=True):
             if lone and s.ndim != 2 or not lone and s.ndim != 3:
                 raise RuntimeError(
-                    f"For {'unbatched 2-D' if lone else 'batched 3-D'} input, hx should also be {'2' if lone else '3'}-D "
+                    f"For {'unbatched 2-D' if lone else 'batched 3-D'} input, hx should also be "
+                    f"{'2' if lone else '3'}-D "
                     f"but got {s.ndim}-D tensor"
                 )
             want = (count, w) if lone else (count, x.shape[1], w)

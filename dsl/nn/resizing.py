@@ -46,9 +46,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     rank = len(pads) // 2
     if input.ndim not in (rank + 1, rank + 2) or rank not in (1, 2, 3):
-        raise NotImplementedError(
-            "Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now"
-        )
+        raise NotImplementedError("Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now")
     return _gathered(input, pads, mode)
 
 
@@ -129,13 +127,16 @@ def interpolate(
     if mode in ("nearest", "area", "nearest-exact"):
         if align_corners is not None:
             raise ValueError(
-                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | trilinear"
+                "align_corners option can only be set with the interpolating modes: linear | bilinear | bicubic | "
+                "trilinear"
             )
         align_corners = False
     rank = input.ndim - 2
     out, scales = _sizes(input, size, scale_factor, rank, recompute_scale_factor)
     if antialias and not (mode in ("bilinear", "bicubic") and rank == 2):
-        raise ValueError("Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input")
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D tensor as input"
+        )
     if min(out, default=1) <= 0 or min(input.shape[2:], default=1) <= 0:
         raise RuntimeError(
             f"Input and output sizes should be greater than 0, but got input ({', '.join(map(str, input.shape[2:]))}) "
@@ -149,7 +150,8 @@ def interpolate(
     if mode not in needs:
         raise NotImplementedError(
             "Input Error: Only 3D, 4D and 5D input Tensors supported (got "
-            f"{input.ndim}D) for the modes: nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact (got {mode})"
+            f"{input.ndim}D) for the modes: nearest | linear | bilinear | bicubic | trilinear | area | "
+            f"nearest-exact (got {mode})"
         )
     if needs[mode] != rank:
         raise NotImplementedError(f"Got {input.ndim}D input, but {mode} mode needs {needs[mode] + 2}D input")
@@ -164,9 +166,7 @@ def _sizes(
     input: Tensor, size: Any, scale_factor: Any, rank: int, recompute: bool | None
 ) -> tuple[list[int], list[float | None]]:
     if rank < 1 or rank > 3:
-        raise NotImplementedError(
-            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D)"
-        )
+        raise NotImplementedError(f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.ndim}D)")
     if size is not None and scale_factor is not None:
         raise ValueError("only one of size or scale_factor should be defined")
     if size is None and scale_factor is None:
@@ -176,7 +176,8 @@ def _sizes(
     if many and len(given) != rank:
         what = "size" if size is not None else "scale_factor"
         raise ValueError(
-            f"Input and {'output' if size is not None else what} must have the same number of spatial dimensions, but got "
+            f"Input and {'output' if size is not None else what} must have the same number of spatial dimensions, "
+            "but got "
             f"input with spatial dimensions of {list(input.shape[2:])} and "
             f"{'output size' if size is not None else 'scale_factor'} of shape {list(given)}."
         )
@@ -303,8 +304,7 @@ def grid_sample(
     """The input at the points of `grid`, (-1, -1) to (1, 1) from corner to corner."""
     if mode not in ("bilinear", "nearest", "bicubic"):
         raise ValueError(
-            "nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: "
-            f"'{mode}'"
+            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
         )
     if padding_mode not in ("zeros", "border", "reflection"):
         raise ValueError(
@@ -431,13 +431,18 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     *batch, c, h, w = input.shape
     if c % (r * r):
         raise RuntimeError(
-            f"pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of upscale_factor, but "
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square of "
+            "upscale_factor, but "
             f"input.size(-3)={c} is not divisible by {r * r}"
         )
     k = len(batch)
     x = input.reshape(*batch, c // (r * r), r, r, h, w)
     x = x.permute([*range(k), k, k + 3, k + 1, k + 4, k + 2])
-    return x.reshape(*batch, c // (r * r), h * r, w * r).clone() if r == 1 else x.reshape(*batch, c // (r * r), h * r, w * r)
+    return (
+        x.reshape(*batch, c // (r * r), h * r, w * r).clone()
+        if r == 1
+        else x.reshape(*batch, c // (r * r), h * r, w * r)
+    )
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -453,7 +458,8 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     for name, n, size in (("height", h, -2), ("width", w, -1)):
         if n % r:
             raise RuntimeError(
-                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size({size})={n} is not "
+                f"pixel_unshuffle expects {name} to be divisible by downscale_factor, but input.size({size})={n} is "
+                "not "
                 f"divisible by {r}"
             )
     k = len(batch)
@@ -465,9 +471,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """Channels of groups in turn (Zhang et al., arXiv:1707.01083)."""
     if input.ndim < 3:
-        raise RuntimeError(
-            f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}"
-        )
+        raise RuntimeError(f"channel_shuffle expects input with > 2 dims, but got input with sizes {list(input.shape)}")
     n, c = input.shape[:2]
     if groups <= 0 or c % groups:
         raise RuntimeError(

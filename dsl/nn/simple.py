@@ -54,9 +54,7 @@ def _bound(name: str, defaults: dict[str, Any], args: tuple[Any, ...], kwargs: d
     return {**defaults, **given}
 
 
-def _layer(
-    name: str, function: Callable[..., Tensor], shown: str = "", hidden: str = "", **defaults: Any
-) -> Layer:
+def _layer(name: str, function: Callable[..., Tensor], shown: str = "", hidden: str = "", **defaults: Any) -> Layer:
     """A class whose forward is `function(input, **options)`; `shown` are the options of its repr."""
     unseen, listed = hidden.split(), shown.split()
 
@@ -132,7 +130,8 @@ class PReLU(Module):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        self.num_parameters, self.init = num_parameters, init
+        self.num_parameters = num_parameters  # type: ignore[assignment,method-assign]
+        self.init = init
         self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
 
     def forward(self, input: Tensor) -> Tensor:
@@ -223,9 +222,7 @@ BCEWithLogitsLoss = _loss(
     "BCEWithLogitsLoss", F.binary_cross_entropy_with_logits, weight=None, reduction="mean", pos_weight=None
 )
 KLDivLoss = _loss("KLDivLoss", F.kl_div, reduction="mean", log_target=False)
-PoissonNLLLoss = _loss(
-    "PoissonNLLLoss", F.poisson_nll_loss, log_input=True, full=False, eps=1e-8, reduction="mean"
-)
+PoissonNLLLoss = _loss("PoissonNLLLoss", F.poisson_nll_loss, log_input=True, full=False, eps=1e-8, reduction="mean")
 GaussianNLLLoss = _loss("GaussianNLLLoss", F.gaussian_nll_loss, full=False, eps=1e-6, reduction="mean")
 HingeEmbeddingLoss = _loss("HingeEmbeddingLoss", F.hinge_embedding_loss, margin=1.0, reduction="mean")
 MarginRankingLoss = _loss("MarginRankingLoss", F.margin_ranking_loss, margin=0.0, reduction="mean")
@@ -250,7 +247,9 @@ class TripletMarginWithDistanceLoss(Module):
     ) -> None:
         super().__init__()
         if margin <= 0:
-            raise ValueError(f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, got {margin} instead")
+            raise ValueError(
+                f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, got {margin} instead"
+            )
         self.distance_function, self.margin, self.swap, self.reduction = distance_function, margin, swap, reduction
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

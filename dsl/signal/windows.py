@@ -86,9 +86,7 @@ def bartlett(
     requires_grad: bool = False,
 ) -> Tensor:  # fmt: skip
     """A triangle that is 0 at both ends."""
-    return _window(
-        "bartlett", M, sym, dtype, requires_grad, lambda n, length: 1 - np.abs(2 * n / (length - 1) - 1)
-    )
+    return _window("bartlett", M, sym, dtype, requires_grad, lambda n, length: 1 - np.abs(2 * n / (length - 1) - 1))
 
 
 def cosine(
@@ -151,9 +149,7 @@ def kaiser(
 
 def _older(name: str, window_length: int) -> None:
     if window_length < 0:
-        raise RuntimeError(
-            f"{name} requires non-negative window_length, got window_length={window_length}"
-        )
+        raise RuntimeError(f"{name} requires non-negative window_length, got window_length={window_length}")
 
 
 def bartlett_window(window_length: int, periodic: bool = True, **options: Any) -> Tensor:
