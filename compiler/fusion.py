@@ -263,7 +263,7 @@ class Fusion:
         inlined = self._inline(body, read.index, ranges)
         if read.fill is None:
             return inlined
-        return call("where", _inside(read.index, body.binders), inlined, read.fill)
+        return call("where", _inside(read.index, body.binders, ranges), inlined, read.fill)
 
     def _store(self, arg: Value) -> None:
         """Store what was to be written into its readers: a checked read wants the tensor the user named."""
@@ -357,11 +357,16 @@ def _kernel_of(node: Value) -> Kernel:
     return kernel
 
 
-def _inside(index: tuple[Expr, ...], binders: tuple[Binder, ...]) -> Expr:
-    """The condition that every index is in its range."""
+def _inside(index: tuple[Expr, ...], binders: tuple[Binder, ...], ranges: Mapping[str, tuple[Size, Size]]) -> Expr:
+    """The condition that every index is in its range; axes that never leave it are not asked."""
     tests: list[Expr] = []
     for e, b in zip(index, binders, strict=True):
         if isinstance(e, Const) and e.value == 0:
+            continue
+        if isinstance(e, Axis) and ranges.get(e.name) == (0, b.hi):
+            continue
+        if isinstance(e, Axis) and ranges.get(e.name, (None, None))[0] == 0:
+            tests.append(call("lt", e, of_size(b.hi)))
             continue
         tests += [call("ge", e, index_const(0)), call("lt", e, of_size(b.hi))]
     if not tests:
