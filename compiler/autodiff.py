@@ -8,9 +8,9 @@ from typing import Any
 
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.graph import DERIVED, ZERO, Graph, Op, Signature, Type, Value, apply, number, postorder
+from tdsl.compiler.index_grad import as_index, pull_back_scan, shares
 from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.kernel_grad import derive
-from tdsl.compiler.kernel_text import intern, rename
 from tdsl.compiler.ops.view import sum_to
 from tdsl.compiler.source import GradError, InternalError
 
@@ -102,6 +102,8 @@ def pull_back(y: Value, g: Value, needs: Sequence[bool], b: GraphBuilder | None 
         raise InternalError("an input has no args to pull back to")
     if op.vjp == ZERO:
         return [None] * len(y.args)
+    if op.name == "scan":
+        return pull_back_scan(b, g, y, needs)
     if op.vjp == DERIVED:
         return [_derived(y, g, k, b) if need else None for k, need in enumerate(needs)]
     assert callable(op.vjp)
@@ -133,22 +135,12 @@ def _derived(y: Value, g: Value, k: int, b: GraphBuilder) -> Value | None:
     if derived is None:
         return None
     named = {p.name: arg for p, arg in zip(kernel.params, y.args, strict=True)} | {"y": y, "g": g}
+    counting = shares(kernel)
+    if counting is not None:
+        count = b("index", *(named[p.name] for p in counting.params), kernel=as_index(counting))
+        named["g"] = b("div", g, b("maximum", count, 1.0))
     args = [named[p.name] for p in derived.params]
-    return b("index", *args, kernel=_renamed(derived))
-
-
-_renamings: dict[Kernel, Kernel] = {}
-
-
-def _renamed(kernel: Kernel) -> Kernel:
-    """The kernel as an `index` op wants it: params a0, a1, ... and output y."""
-    found = _renamings.get(kernel)
-    if found is None:
-        names = {p.name: f"%{i}" for i, p in enumerate(kernel.params)} | {kernel.outputs[0]: "%y"}
-        names |= {s.name: f"%t{i}" for i, s in enumerate(kernel.body) if hasattr(s, "name") and s.name not in names}
-        back = {n: n[1:] if not n[1:].isdigit() else f"a{n[1:]}" for n in names.values()}
-        found = _renamings[kernel] = intern(rename(rename(kernel, names), back))
-    return found
+    return b("index", *args, kernel=as_index(derived))
 
 
 def gradient(graph: Graph) -> Graph:

@@ -52,7 +52,7 @@ def evaluate(kernel: Kernel, arrays: Mapping[str, Any], sizes: Mapping[Sym, int]
         if isinstance(s, Definition):
             made[s.name] = env[s.name] = run.define(s)
         else:
-            made[s.target] = env[s.target] = run.scatter(s)
+            made[s.target] = env[s.target] = run.in_order(s) if _reads_itself(s) else run.scatter(s)
     return made
 
 
@@ -82,6 +82,17 @@ class _Run:
         shape = tuple(self.extent(b) for b in s.binders)
         full = shape + (1,) * (self.rank - len(shape))
         return np.array(np.broadcast_to(value, full).reshape(shape), dtype=s.dtype.numpy)
+
+    def in_order(self, s: Scatter) -> Array:
+        """A scatter that reads what it has written: a point after the other."""
+        whole = dict(self.range)
+        env = dict(self.env)
+        for point in np.ndindex(*(self.extent(b) for b in s.binders)):
+            self.range = whole | {b.name: (whole[b.name][0] + n, whole[b.name][0] + n + 1)
+                                  for b, n in zip(s.binders, point, strict=True)}  # fmt: skip
+            self.env = env
+            env[s.target] = self.scatter(s)
+        return np.asarray(env[s.target])
 
     def scatter(self, s: Scatter) -> Array:
         target = np.array(self.env[s.target])
@@ -200,6 +211,10 @@ class _Run:
         if e.op in ("argmax", "argmin"):
             result = np.where(result >= 0, result + self.range[e.binders[0].name][0], -1)
         return np.asarray(result).astype(e.dtype.numpy, copy=False)
+
+
+def _reads_itself(s: Scatter) -> bool:
+    return any(isinstance(e, Read) and e.tensor == s.target for r in roots(s) for e in walk(r))
 
 
 def convert(value: Array | np.generic, dtype: np.dtype[Any]) -> Array:

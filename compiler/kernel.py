@@ -126,6 +126,7 @@ class Definition:
 class Scatter:
     """target[index] op= expr for every point where the guard holds, in the order of the binders.
 
+    Reads of the target see what was written before: a recurrence is a scatter with `=` that reads earlier steps.
     `checked`: some index is not proved inside; outside it is reported (E0502) and nothing is written.
     """
 

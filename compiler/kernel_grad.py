@@ -52,11 +52,14 @@ from tdsl.compiler.kernel_tidy import (
 from tdsl.compiler.source import InternalError
 
 
-def derive(kernel: Kernel, wrt: str) -> Kernel | None:
+def derive(kernel: Kernel, wrt: str, reads_only: bool = False) -> Kernel | None:
     """The gradient of param `wrt`, given `g`, the gradient of the kernel's only output.
 
     The result's params are some of the kernel's own, `y` (the result, where it helps) and `g`; its output is `d`.
-    None when nothing flows into `wrt`.
+    None when nothing flows into `wrt`. `reads_only`: what cannot be solved for becomes a sum over all points that
+    meet the position, where else it would stay a scatter.
+
+    A kernel that ends in `max=` or `min=` is given `g` divided by `shares`.
 
     >>> import tdsl.compiler.ops  # the derivative rules
     >>> from tdsl.compiler.kernel_parse import parse
@@ -66,7 +69,7 @@ def derive(kernel: Kernel, wrt: str) -> Kernel | None:
     kernel grad(a1: f32[3,4], g: f32[2,4]) -> (d):
       d[i, k] := sum[j] g[i, j] * a1[k, j]
     """
-    return _Derivation(kernel, wrt).kernel()
+    return _Derivation(kernel, wrt, reads_only).kernel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,9 @@ class _Choice:
     index: Expr
 
 
+EXTREMES = ("max=", "min=")
+
+
 class ExprBuilder:
     """Builds index-notation expressions by function name, for the derivative rules of op records."""
 
@@ -111,8 +117,8 @@ build = ExprBuilder()
 
 
 class _Derivation:
-    def __init__(self, kernel: Kernel, wrt: str) -> None:
-        self.kernel_, self.wrt = kernel, wrt
+    def __init__(self, kernel: Kernel, wrt: str, reads_only: bool = False) -> None:
+        self.kernel_, self.wrt, self.reads_only = kernel, wrt, reads_only
         self.fresh_count = count()
         self.param = next(p for p in kernel.params if p.name == wrt)
         self.output = kernel.definition(kernel.outputs[0])
@@ -212,13 +218,18 @@ class _Derivation:
         axes = tuple(Axis(b.name) for b in s.binders)
         g = Read("g", axes, s.dtype)
         stored = not any(isinstance(x, Scatter) for x in self.kernel_.body)
-        self._push(s.expr, g, s.binders, (), Read("y", axes, s.dtype) if stored else None)
+        extreme = any(isinstance(x, Scatter) and x.op in EXTREMES for x in self.kernel_.body)
+        guards = (call("eq", s.expr, Read("y", axes, s.dtype)),) if extreme else ()
+        self._push(s.expr, g, s.binders, guards, Read("y", axes, s.dtype) if stored else None)
 
     def _scattered(self, s: Scatter) -> None:
-        if s.op != "+=":
+        if s.op != "+=" and s.op not in EXTREMES:
             raise InternalError(f"the gradient of a scatter with {s.op}")
         g = Read("g", s.index, s.expr.dtype, checked=s.checked)
-        self._push(s.expr, g, s.binders, () if s.guard is None else (s.guard,), None)
+        guards = [] if s.guard is None else [s.guard]
+        if s.op in EXTREMES:
+            guards.append(call("eq", s.expr, Read("y", s.index, s.expr.dtype, checked=s.checked)))
+        self._push(s.expr, g, s.binders, tuple(guards), None)
 
     def _push(
         self, root: Expr, adjoint: Expr, binders: tuple[Binder, ...], guards: tuple[Expr, ...], known: Expr | None
@@ -383,12 +394,13 @@ class _Derivation:
             binder = left.pop(axis)
             if isinstance(todo[t], Axis) and axis in self.wishes:
                 self.wishes.setdefault(names[t], self.wishes[axis])
-            term = self._solve(term, axis, value, guards, binder)
             del todo[t]
+            read = [ix for ix in todo.values() if any(isinstance(e, Read) for e in walk(ix))]
+            term = self._solve(term, axis, value, guards, binder, read)
             todo = {k: simplify(self._substituted(ix, {axis: value}), self.ranges) for k, ix in todo.items()}
         equal: list[Expr] = []
         for t, ix in todo.items():
-            if free_axes(ix) & set(left):
+            if free_axes(ix) & set(left) and not self.reads_only:
                 return None
             equal.append(call("eq", ix, Axis(names[t])))
         return self._reduced(replace(term, guards=(*term.guards, *equal)), tuple(left.values()))
@@ -430,13 +442,18 @@ class _Derivation:
         by = index_const(abs(c))
         return call("floordiv", moved, by), [call("eq", call("mod", moved, by), index_const(0))]
 
-    def _solve(self, term: _Term, axis: str, value: Expr, guards: list[Expr], binder: Binder) -> _Term:
-        """The term with `axis` known; where its value may leave the axis' range, a pad or a guard says so."""
+    def _solve(
+        self, term: _Term, axis: str, value: Expr, guards: list[Expr], binder: Binder, open_: Sequence[Expr]
+    ) -> _Term:
+        """The term with `axis` known; where its value may leave the axis' range, a pad or a guard says so.
+
+        `open_`: subscripts that may become conditions.
+        """
         adjoint = term.adjoint
         new = list(guards)
         if not self._in_range(value, binder):
             padded = self._padded(adjoint, axis, binder)
-            if padded is not None and not any(axis in free_axes(g) for g in term.guards):
+            if padded is not None and not any(axis in free_axes(g) for g in (*term.guards, *open_)):
                 adjoint = padded
             else:
                 new.append(call("ge", value, of_size(binder.lo)))

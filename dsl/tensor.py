@@ -779,6 +779,18 @@ def op(name: str, *tensors: Tensor, **attrs: Any) -> Tensor:
     return made
 
 
+def scan_op(
+    kernel: Kernel, block: Kernel, reverse: bool, tensors: Sequence[Tensor], numbers: Sequence[Number] = ()
+) -> Tensor:
+    """Record a block of definitions that advance together: its results, side by side in a row a step."""
+    supply_t, supply_n = iter(tensors), iter(numbers)
+    args = [number(next(supply_n), p.dtype) if p.is_number else next(supply_t).value for p in kernel.params]
+    made = Tensor(record("scan", *args, kernel=kernel, block=block, reverse=reverse))
+    if any(t._storage is not None and t._storage.shared for t in tensors):
+        known(made._value)
+    return made
+
+
 def index_op(kernel: Kernel, tensors: Sequence[Tensor], numbers: Sequence[Number] = ()) -> Tensor:
     """Record a kernel in index notation: tensors and numbers fill its params in order; its output is the result."""
     supply_t, supply_n = iter(tensors), iter(numbers)

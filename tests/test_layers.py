@@ -12,7 +12,8 @@ from tree import modules
 ROOMS = [
     "tdsl", "tdsl.runtime", "tdsl.compiler.pipeline", "tdsl.compiler.llvm", "tdsl.compiler.loop_passes",
     "tdsl.compiler.lower", "tdsl.compiler.schedule", "tdsl.compiler.program", "tdsl.compiler.fusion",
-    "tdsl.compiler.passes", "tdsl.compiler.autodiff", "tdsl.compiler.kernel_grad", "tdsl.compiler.generalize",
+    "tdsl.compiler.passes", "tdsl.compiler.autodiff", "tdsl.compiler.index_grad", "tdsl.compiler.kernel_grad",
+    "tdsl.compiler.generalize",
     "tdsl.compiler.ops", "tdsl.compiler", "tdsl.compiler.kernel", "tdsl.compiler.maths",
     "tdsl.compiler.loops_builder", "tdsl.compiler.loops", "tdsl.compiler.graph", "tdsl.compiler.dtype",
     "tdsl.compiler.target", "tdsl.compiler.source",

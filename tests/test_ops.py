@@ -36,8 +36,8 @@ CASES = [(op, k, args, attrs) for op in OPS.values() for k, (args, attrs) in enu
 
 
 def test_every_op_has_samples() -> None:
-    # `constant` has no operands, `index` takes any kernel: both have tests of their own
-    assert {op.name for op in OPS.values()} - {c[0].name for c in CASES} <= {"constant", "index"}
+    # `constant` has no operands, `index` and `scan` take any kernel: they have tests of their own
+    assert {op.name for op in OPS.values()} - {c[0].name for c in CASES} <= {"constant", "index", "scan"}
 
 
 @pytest.mark.parametrize(("op", "k", "args", "attrs"), CASES, ids=lambda x: x.name if isinstance(x, Op) else "")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from tdsl.compiler.dtype import bool_
 from tdsl.compiler.graph import Size
-from tdsl.compiler.kernel import Axis, Binder, Definition, Kernel, Read, Reduce, Scatter, walk
+from tdsl.compiler.kernel import Axis, Binder, Definition, Kernel, Read, Reduce, Scatter, roots, walk
 from tdsl.compiler.loops import F64, I64, INDEX, SSA, Block, Func, MemRef, Module, Workspace
 from tdsl.compiler.lower.access import Access, extent
 from tdsl.compiler.lower.levels import Levels
@@ -245,6 +245,7 @@ class Nest:
             and s.index[-1].name == last.name
             and not any(isinstance(e, Axis) and e.name == last.name for ix in s.index[:-1] for e in walk(ix))
             and s.guard is None
+            and not _reads(s, s.target)
             and self.access.along(s.expr, last)
         )
         self.points.changing.add(s.target)
@@ -291,6 +292,10 @@ class Nest:
             update()
         else:
             b.if_(inside, update)
+
+
+def _reads(s: Scatter, tensor: str) -> bool:
+    return any(isinstance(e, Read) and e.tensor == tensor for root in roots(s) for e in walk(root))
 
 
 def _groups(definitions: Sequence[Definition]) -> list[list[Definition]]:

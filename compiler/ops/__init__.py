@@ -1,6 +1,7 @@
 """Every op, one family to a file. Importing this fills `graph.OPS`."""
 
 from tdsl.compiler.ops import (
+    block,
     contraction,
     elementwise,
     indexing,
@@ -15,6 +16,7 @@ from tdsl.compiler.ops import (
 )
 
 __all__ = [
+    "block",
     "contraction",
     "elementwise",
     "indexing",

@@ -54,7 +54,7 @@ def bound_names(statements: Sequence[ast.Node]) -> set[str]:
             stack.extend(n.body)
         elif isinstance(n, ast.If):
             stack.extend((*n.body, *n.orelse))
-        elif isinstance(n, (ast.While, ast.Scan, ast.Scatter)):
+        elif isinstance(n, (ast.While, ast.Scan)):
             stack.extend(n.body)
         elif isinstance(n, ast.Import):
             found.add(n.alias or n.path[-1])
@@ -112,8 +112,12 @@ class _Checker:
             self.index(s, scopes)
         elif isinstance(s, ast.Assign) and self.forgot_colon(s, scopes):
             return
-        elif isinstance(s, (ast.Scan, ast.Scatter)):
-            return  # refused by name when the code is made
+        elif isinstance(s, ast.Scan):
+            self.limits(s.binders, scopes)
+            for d in s.body:
+                self.statement(d, [*scopes, {b.name for b in s.binders}])
+        elif isinstance(s, ast.Scatter):
+            self.scatter(s, scopes)
         else:
             for child in ast.children(s):
                 if isinstance(child, STATEMENTS):
@@ -170,12 +174,31 @@ class _Checker:
         return True
 
     def index(self, s: ast.IndexDef, scopes: list[set[str]]) -> None:
-        bound = {b.name for b in s.binders if b.name != "_"}
-        for b in s.binders:
+        self.limits(s.binders, scopes)
+        self.expr(s.value, [*scopes, {b.name for b in s.binders if b.name != "_"}], in_index=True)
+
+    def limits(self, binders: Sequence[ast.Binder], scopes: list[set[str]]) -> None:
+        for b in binders:
             for limit in (b.lo, b.hi):
                 if limit is not None:
                     self.expr(limit, scopes)
-        self.expr(s.value, [*scopes, bound], in_index=True)
+
+    def scatter(self, s: ast.Scatter, scopes: list[set[str]]) -> None:
+        self.limits(s.binders, scopes)
+        inner = [*scopes, {b.name for b in s.binders}]
+        if s.guard is not None:
+            self.expr(s.guard, inner, in_index=True)
+        for line in s.body:
+            if not isinstance(line, ast.AugAssign):
+                continue
+            target = line.target
+            base = target.base if isinstance(target, ast.Subscript) else target
+            if isinstance(base, ast.Name) and not self.known(base.id, scopes):
+                message = f"scatter needs a tensor `{base.id}` to scatter into"
+                self.add(IndexNotationError, "E0420", message, base, f"create it first: {base.id} = zeros(...)")
+            for item in target.items if isinstance(target, ast.Subscript) else ():
+                self.expr(item, inner, in_index=True)
+            self.expr(line.value, inner, in_index=True)
 
     def known(self, name: str, scopes: list[set[str]]) -> bool:
         return name in NAMES or any(name in scope for scope in scopes)

@@ -14,7 +14,8 @@ from typing import Any
 
 from tdsl.compiler.source import SyntaxError, TdslError
 from tdsl.lang import ast
-from tdsl.lang.index_site import analyze
+from tdsl.lang.index_blocks import analyze_scan, analyze_scatter
+from tdsl.lang.index_site import Site, analyze
 from tdsl.lang.signature import Signature, annotation_names
 
 OPERATORS: dict[str, py.operator] = {
@@ -129,7 +130,7 @@ class _Emitter:
     def s_augassign(self, n: ast.AugAssign) -> list[py.stmt]:
         if n.op in ("max", "min"):
             hint = f"write x = {n.op}imum(x, ...)"
-            raise self.error("E0420", f"`{n.op}=` stands in a scatter only", n, hint)
+            raise self.error("E0425", f"`{n.op}=` stands in a scatter only", n, hint)
         operator, value = OPERATORS[n.op], self.expr(n.value)
         if isinstance(n.target, ast.Name):
             target = self.place(py.Name(n.target.id, py.Store()), n.target.at)
@@ -168,21 +169,26 @@ class _Emitter:
         return made
 
     def site(self, n: ast.Node) -> py.expr:
-        site = analyze(n, self.source, self.shadowed)
+        return self.called(analyze(n, self.source, self.shadowed), n.at)
+
+    def called(self, site: Site, at: ast.At) -> py.expr:
+        """A site with the values of its slots."""
         args = [self.expr(slot) for slot in site.slots]
-        made: py.expr = self.place(py.Call(self.place(self.constant(site), n.at), args, []), n.at)
+        made: py.expr = self.place(py.Call(self.place(self.constant(site), at), args, []), at)
         return made
 
     def s_indexdef(self, n: ast.IndexDef) -> list[py.stmt]:
         return [self.store(n.name, self.site(n), n.at)]
 
     def s_scan(self, n: ast.Scan) -> list[py.stmt]:
-        hint = "write a loop: for t in range(T): ..."
-        raise self.error("E0430", "`scan` is not in this version of tdsl; it comes later", n, hint)
+        site = analyze_scan(n, self.source, self.shadowed)
+        names = [self.place(py.Name(name, py.Store()), n.at) for name in site.names]
+        stored: py.stmt = self.place(py.Assign([py.Tuple(names, py.Store())], self.called(site, n.at)), n.at)
+        return [stored]
 
     def s_scatter(self, n: ast.Scatter) -> list[py.stmt]:
-        hint = "use index_add, scatter_add, or h[index] = value"
-        raise self.error("E0431", "`scatter` is not in this version of tdsl; it comes later", n, hint)
+        sites = analyze_scatter(n, self.source, self.shadowed)
+        return [self.store(site.name, self.called(site, site.node.at), site.node.at) for site in sites]
 
     def s_return(self, n: ast.Return) -> list[py.stmt]:
         if not self.returns:
@@ -473,7 +479,7 @@ class _Emitter:
     def e_subscript(self, n: ast.Subscript) -> py.expr:
         if n.fill is not None:
             hint = "define a tensor with it: y[i in 0:n] := x[i - 1 else 0.0]"
-            raise self.error("E0421", "a padded read stands in index notation only", n, hint)
+            raise self.error("E0424", "a padded read stands in index notation only", n, hint)
         made: py.expr = self.place(py.Subscript(self.expr(n.base), self.subscript(n), py.Load()), n.at)
         return made
 

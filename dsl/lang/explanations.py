@@ -54,10 +54,21 @@ PAGES: dict[str, str] = {
     "E0419": """an index that is used outside its reduction
   The body of a reduction is a product, as with a sigma sign: `all[i] a[i] == b[i]` is `(all[i] a[i]) == b[i]`.
   Put the comparison in parentheses.""",
-    "E0430": """`scan` comes later
-  Write the recurrence as a loop over rows; it is recorded and differentiated like everything else.""",
-    "E0431": """`scatter` comes later
-  Use index_add, scatter_add or an assignment by an index tensor.""",
+    "E0420": """a scatter adds into a tensor that exists
+
+  h = zeros(bins)
+  scatter[n]: h[b[n]] += 1.0
+
+  Its size is never guessed. The line gives the name `h` a new value; whoever holds the old tensor does not see it.""",
+    "E0421": """a scan reads what is there already
+
+  scan[t]: h[t, d] := a[t, d] * h[t - 1, d else h0[d]] + x[t, d]
+
+  The tensors of a scan are read at earlier steps (t - 1, t - 2, ...), or, if they stand earlier in the block, at t.
+  A scan that reads t + 1 runs backwards. What is before the first step needs a value: `else`.""",
+    "E0422": """a scan runs one way
+
+  Reads of earlier steps run it forwards, reads of later ones backwards. Use two scans.""",
     "E0502": """a position outside a tensor, found while a kernel ran
   Positions that are computed from data (gathers) are checked when they are read. There are no negative positions
   in index notation.""",

@@ -13,6 +13,7 @@ from tdsl.compiler.source import IndexNotationError, TypeError
 from tdsl.lang import ast
 from tdsl.lang.check import check
 from tdsl.lang.errors import SOURCES, located
+from tdsl.lang.index_blocks import ScanSite, analyze_scan, analyze_scatter
 from tdsl.lang.index_site import Site, analyze
 from tdsl.lang.modules import Session
 from tdsl.lang.parse import parse_source
@@ -31,8 +32,8 @@ class IndexFunction:
                 message = "tdsl.index takes definitions by elements"
                 raise IndexNotationError(message, source.span(statement.at), hint="write y[i] := ...")
         self.names = _free_names(tree, source)
-        self.sites = [analyze(s, source) for s in tree.body if isinstance(s, ast.IndexDef)]
-        self.result = tree.body[-1].name if isinstance(tree.body[-1], ast.IndexDef) else ""
+        self.sites = [site for s in tree.body for site in _sites(s, source)]
+        self.result = _defined(self.sites[-1])[-1]
         lines = "\n".join("    " + line for line in self.text.rstrip("\n").split("\n"))
         self.script = f"def run({', '.join(self.names)}):\n{lines}\n    return {self.result}\n"
         SOURCES[source.file] = source
@@ -61,7 +62,8 @@ class IndexFunction:
             slots = tuple(known[n.id] if isinstance(n, ast.Name) else _fixed(n) for n in site.slots)
             built = site.built(slots)
             texts.append(kernel_text.show(built.kernel))
-            known[site.name] = site(*slots)
+            made = site(*slots)
+            known.update(zip(_defined(site), made if isinstance(site, ScanSite) else (made,), strict=True))
         return "\n".join(texts)
 
     def __repr__(self) -> str:
@@ -92,15 +94,25 @@ def _free_names(tree: ast.File, source: ast.Source) -> list[str]:
     found: dict[str, None] = {}
     defined: set[str] = set()
     for s in tree.body:
-        if not isinstance(s, ast.IndexDef):
-            continue
-        site: Site = analyze(s, source)
-        for slot in site.slots:
-            for n in ast.walk(slot):
-                if isinstance(n, ast.Name) and n.id not in defined and not _is_library(n.id):
-                    found[n.id] = None
-        defined.add(s.name)
+        for site in _sites(s, source):
+            for slot in site.slots:
+                for n in ast.walk(slot):
+                    if isinstance(n, ast.Name) and n.id not in defined and not _is_library(n.id):
+                        found[n.id] = None
+            defined.update(_defined(site))
     return list(found)
+
+
+def _sites(s: ast.Node, source: ast.Source) -> list[Site]:
+    """The kernels of a statement: one, or one for each line of a scatter."""
+    if isinstance(s, ast.Scan):
+        return [analyze_scan(s, source)]
+    return list(analyze_scatter(s, source)) if isinstance(s, ast.Scatter) else [analyze(s, source)]
+
+
+def _defined(site: Site) -> tuple[str, ...]:
+    """The names that a site gives a value to."""
+    return site.names if isinstance(site, ScanSite) else (site.name,)
 
 
 def _is_library(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from tdsl.compiler import kernel as k
 from tdsl.compiler import kernel_text
 from tdsl.compiler.dtype import BOOL, FLOAT, INT, DType, bool_, by_name, f32, i64, promote
 from tdsl.compiler.graph import Size
-from tdsl.compiler.ranges import OPEN, resolve
+from tdsl.compiler.ranges import OPEN, Resolved, resolve
 from tdsl.compiler.source import IndexNotationError, Label, TdslError
 from tdsl.lang import ast
 from tdsl.lang.index_site import Built, Site, Slot
@@ -53,10 +53,12 @@ def common(*operands: Typed) -> tuple[DType, int]:
 
 def build(site: Site, values: tuple[Any, ...]) -> Built:
     """The kernel of these values; an `IndexNotationError` with its place where it has no meaning."""
-    return _Builder(site, values).build()
+    return Builder(site, values).build()
 
 
-class _Builder:
+class Builder:
+    """Forms of a site → expressions of a kernel. `locals` are definitions that the expressions read."""
+
     def __init__(self, site: Site, values: tuple[Any, ...]) -> None:
         self.site = site
         self.values = values
@@ -66,6 +68,7 @@ class _Builder:
         self.axes: set[str] = set()
         self.nodes: dict[int, ast.Node] = {}  # id of a kernel expression -> where it was written
         self.kept: list[k.Expr] = []  # keeps those ids alive
+        self.locals: list[k.Definition] = []
         for number, value in enumerate(values):
             if _is_tensor(value):
                 self.tensors[number] = self.param(value.dtype, tuple(value.shape), False)
@@ -82,13 +85,28 @@ class _Builder:
         scope: dict[str, str] = {}
         binders = tuple(self.binder(b, scope, outer=True) for b in self.site.binders)
         expr = self.form(self.site.body, scope).expr
-        shapes = {p.name: p.shape for p in self.params}
+        found = self.resolved(binders, (expr,), self.shapes(), tuple(b.name for b in binders))
+        body = k.Definition("y", tuple(found.binders), found.expressions[0])
+        return self.built(k.Kernel("index", tuple(self.params), (*self.locals, body), ("y",)))
+
+    def shapes(self) -> dict[str, tuple[Size, ...]]:
+        """The shapes of the tensors that expressions may read."""
+        return {p.name: p.shape for p in self.params} | {d.name: d.shape for d in self.locals}
+
+    def resolved(
+        self,
+        binders: tuple[k.Binder, ...],
+        expressions: tuple[k.Expr, ...],
+        shapes: Mapping[str, tuple[Size, ...]],
+        outputs: tuple[str, ...],
+        guarded: bool = False,
+    ) -> Resolved:
         try:
-            resolved = resolve(binders, (expr,), shapes, tuple(b.name for b in binders), self.text)
+            return resolve(binders, expressions, shapes, outputs, self.text, guarded)
         except TdslError as error:
             raise self.place(error) from None
-        body = k.Definition("y", tuple(resolved.binders), resolved.expressions[0])
-        kernel = k.Kernel("index", tuple(self.params), (body,), ("y",))
+
+    def built(self, kernel: k.Kernel) -> Built:
         return Built(kernel_text.intern(kernel), tuple(self.tensors), tuple(slot for slot, _ in self.numbers))
 
     def text(self, e: k.Expr) -> str:
@@ -203,11 +221,18 @@ class _Builder:
             return fixed(self.remember(k.Read(name, index, value.dtype), node))
         fill = self.form(node.fill, scope)
         dtype, _ = common(Typed(lambda d: fill.expr, value.dtype, ELEMENT), fill)
-        if dtype is value.dtype:
-            return fixed(self.remember(k.Read(name, index, dtype, fill.to(dtype)), node))
-        raise self.error(
-            "E0307", f"the value outside is {fill.dtype.name}, and `{text}` is {value.dtype.name}", node.fill
-        )
+        if dtype is not value.dtype:
+            name = self.converted(name, value, dtype)
+        return fixed(self.remember(k.Read(name, index, dtype, fill.to(dtype)), node))
+
+    def converted(self, name: str, value: Any, dtype: DType) -> str:
+        """A definition of the tensor in another dtype: what is read outside may be of a higher category."""
+        axes = tuple(self.unique("o") for _ in value.shape)
+        binders = tuple(k.Binder(a, 0, n) for a, n in zip(axes, value.shape, strict=True))
+        read = k.Read(name, tuple(k.Axis(a) for a in axes), value.dtype)
+        made = self.unique(f"{name}_as_{dtype.name}")
+        self.locals.append(k.Definition(made, binders, k.cast(read, dtype)))
+        return made
 
     def remember(self, e: k.Expr, node: ast.Node) -> k.Expr:
         self.nodes[id(e)] = node
@@ -389,13 +414,13 @@ def _constant(value: bool | int | float) -> Typed:
     return Typed(make, dtype, NUMBER)
 
 
-def _gelu(b: _Builder, x: Typed, node: ast.Node) -> Typed:
+def _gelu(b: Builder, x: Typed, node: ast.Node) -> Typed:
     inside = b.function("erf", [b.function("mul", [x, _constant(0.7071067811865476)])])
     half = b.function("mul", [x, _constant(0.5)])
     return b.function("mul", [half, b.function("add", [_constant(1.0), inside])])
 
 
-COMPOSED: dict[str, Callable[[_Builder, Typed, ast.Node], Typed]] = {
+COMPOSED: dict[str, Callable[[Builder, Typed, ast.Node], Typed]] = {
     "square": lambda b, x, n: b.apply("mul", [x, x], n),
     "reciprocal": lambda b, x, n: b.apply("div", [_constant(1.0), x], n),
     "silu": lambda b, x, n: b.function("mul", [x, b.function("sigmoid", [x])]),

@@ -58,14 +58,22 @@ class Site:
         built = self.built(values)
         return _record(built.kernel, [values[k] for k in built.tensors], [values[k] for k in built.numbers])
 
+    def key(self, values: tuple[Any, ...]) -> tuple[object, ...]:
+        """What a kernel depends on."""
+        return tuple([self._key(k, v) for k, v in enumerate(values)])
+
     def built(self, values: tuple[Any, ...]) -> Built:
-        key = tuple([self._key(k, v) for k, v in enumerate(values)])
+        key = self.key(values)
         built = self.cache.get(key)
         if built is None:
-            from tdsl.lang.index_build import build  # pays only where index notation is used
-
-            built = self.cache[key] = build(self, values)
+            built = self.cache[key] = self.make(values)
         return built
+
+    def make(self, values: tuple[Any, ...]) -> Built:
+        """The kernel of these values."""
+        from tdsl.lang.index_build import build  # pays only where index notation is used
+
+        return build(self, values)
 
     def _key(self, number: int, value: Any) -> object:
         if isinstance(value, (bool, DType)) or (number in self.literal and isinstance(value, int)):
@@ -89,16 +97,19 @@ def _record(kernel: Kernel, tensors: list[Any], numbers: list[Any]) -> Any:
 
 def analyze(node: ast.Node, source: ast.Source, shadowed: Collection[str] = ()) -> Site:
     """The site of an `IndexDef` or of a `Reduction`; `shadowed` are library names that the script defines itself."""
-    return _Analysis(source, frozenset(shadowed)).site(node)
+    return Analysis(source, frozenset(shadowed)).site(node)
 
 
 def has_index_notation(node: ast.Node) -> bool:
     return any(isinstance(n, ast.Reduction) for n in ast.walk(node))
 
 
-class _Analysis:
-    def __init__(self, source: ast.Source, shadowed: frozenset[str]) -> None:
+class Analysis:
+    """Statements over shared slots; `own` names the tensors that they define and may read themselves."""
+
+    def __init__(self, source: ast.Source, shadowed: frozenset[str], own: frozenset[str] = frozenset()) -> None:
         self.source = source
+        self.own = own
         self.shadowed = shadowed
         self.slots: list[ast.Node] = []
         self.known: dict[tuple[str, ...], int] = {}
@@ -207,7 +218,8 @@ class _Analysis:
         for item in node.items:
             if isinstance(item, ast.Slice) or (isinstance(item, ast.Constant) and not isinstance(item.value, int)):
                 raise self.error("E0407", "a read has one index for each dimension", item, "bind an index for it")
-        base = self.slot(node.base, False)
+        known = isinstance(node.base, ast.Name) and node.base.id in self.own
+        base = node.base if known else self.slot(node.base, False)
         items = tuple(self.form(item, bound, True) for item in node.items)
         fill = None if node.fill is None else self.form(node.fill, bound, False)
         return ast.Subscript(node.at, base, items, fill)
