@@ -238,7 +238,8 @@ class OutsideError(IndexError):
             f"position {position} is outside `{tensor}`, which is {list(shape)}",
             hint="clamp the index, guard the read, or pad it: `else 0.0`",
         )
-        self.position, self.shape = position, shape
+        self.position, self.tensor, self.shape = position, tensor, shape
+        self.kernel: Kernel | None = None  # set by who ran it
 
 
 def _outside(position: list[int], tensor: str, shape: tuple[int, ...]) -> OutsideError:

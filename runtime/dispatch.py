@@ -266,6 +266,7 @@ def _checked(value: Value, args: list[Any]) -> Any:
         return evaluate(kernel, named, {})[kernel.outputs[0]]
     except OutsideError as error:
         if op.outside is None:
+            error.kernel = kernel
             raise
         raise _out_of_bounds(op, value.attrs, error) from None
 

@@ -7,8 +7,10 @@ import traceback
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 
+from tdsl.compiler.evaluate import OutsideError
 from tdsl.compiler.source import Label, Span, TdslError
 from tdsl.lang import ast
+from tdsl.lang.outside import in_words
 from tdsl.lang.parse import parse_source
 
 # The scripts that were run, by the file name that their code carries.
@@ -86,6 +88,8 @@ def located(error: Exception) -> TdslError:
         return _of_call(result, found, *call_site)
     if not result.labels and result.span is None:
         result.raw_span = found[-1][0]
+    if isinstance(result, OutsideError):
+        in_words(result)
     result.notes = (*result.notes, *_chain(found))
     return result
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -57,7 +57,6 @@ class ScanSite(Site):
     parts: tuple[Part, ...] = ()
     axis: str = ""
     limits: ast.Binder | None = None
-    scans: dict[tuple[object, ...], BuiltScan] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,14 +68,12 @@ class ScanSite(Site):
         return _unpacked(rows, built)
 
     def made(self, values: tuple[Any, ...]) -> BuiltScan:
-        key = self.key(values)
-        built = self.scans.get(key)
-        if built is None:
-            built = self.scans[key] = _build_scan(self, values)
+        built = self.built(values)
+        assert isinstance(built, BuiltScan)
         return built
 
     def make(self, values: tuple[Any, ...]) -> Built:
-        return self.made(values)
+        return _build_scan(self, values)
 
 
 def analyze_scatter(n: ast.Scatter, source: ast.Source, shadowed: Collection[str] = ()) -> list[ScatterSite]:

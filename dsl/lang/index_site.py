@@ -67,6 +67,7 @@ class Site:
         built = self.cache.get(key)
         if built is None:
             built = self.cache[key] = self.make(values)
+            BUILT.setdefault(built.kernel, []).append((self, built))
         return built
 
     def make(self, values: tuple[Any, ...]) -> Built:
@@ -84,6 +85,8 @@ class Site:
         return type(value) if shape is None else (tuple(shape), value.dtype)
 
 
+# The statements behind each kernel: what an error that a kernel reports is about.
+BUILT: dict[Kernel, list[tuple[Site, Built]]] = {}
 _recorder: list[Callable[..., Any]] = []
 
 
