@@ -94,8 +94,19 @@ _ROOMS = """arrangements copies creation einsum elementwise formulas gathering h
 for _room in _ROOMS.split():
     wrap_functions(globals(), import_module(f"tdsl.{_room}").__all__)
 
-_LAZY = ("autograd", "func", "inspection", "linalg", "masked", "nn", "optim", "return_types", "signal", "special",
-         "utils")
+_LAZY = (
+    "autograd",
+    "func",
+    "inspection",
+    "linalg",
+    "masked",
+    "nn",
+    "optim",
+    "return_types",
+    "signal",
+    "special",
+    "utils",
+)
 _LAZY_NAMES = {
     **{
         f"{name}_window": ("tdsl.signal.windows", f"{name}_window")
