@@ -60,17 +60,28 @@ def logcumsumexp(x: Array, dim: int) -> Array:
 
 
 def recurrence(a: Array, b: Array, dim: int, reverse: bool) -> Array:
-    """y[k] = b[k] + a[k] * y[k - 1], in log2(n) steps that each join spans of twice the length."""
-    scale = np.moveaxis(_along(a, dim, reverse), dim, 0).astype(_wide(a))
-    total = np.moveaxis(_along(b, dim, reverse), dim, 0).astype(_wide(b))
-    step, n = 1, total.shape[0]
+    """y[k] = b[k] + a[k] * y[k - 1]."""
+    scale = np.moveaxis(_along(a, dim, reverse), dim, 0).astype(_wide(a), order="C")
+    total = np.moveaxis(_along(b, dim, reverse), dim, 0).astype(_wide(b), order="C")
     with np.errstate(all="ignore"):
-        while step < n:
-            # what reaches k from before its span: the sum up to k - step, times the product of the span
-            total[step:] = total[step:] + scale[step:] * total[:-step]
-            scale[step:] = scale[step:] * scale[:-step]
-            step *= 2
+        (_by_slices if total.size >= 256 * len(total) else _by_spans)(scale, total)
     return _along(np.moveaxis(total, 0, dim), dim, reverse)
+
+
+def _by_slices(scale: Array, total: Array) -> None:
+    """Slice after slice, where each is large enough to keep NumPy busy."""
+    for k in range(1, len(total)):
+        total[k] += scale[k] * total[k - 1]
+
+
+def _by_spans(scale: Array, total: Array) -> None:
+    """In log2(n) steps that each join spans of twice the length."""
+    step = 1
+    while step < len(total):
+        # what reaches k from before its span: the sum up to k - step, times the product of the span
+        total[step:] = total[step:] + scale[step:] * total[:-step]
+        scale[step:] = scale[step:] * scale[:-step]
+        step *= 2
 
 
 def _last_best(x: Array, dim: int, largest: bool) -> Array:
@@ -158,7 +169,8 @@ def _samples(*names: str) -> Callable[[], list[tuple[tuple[Any, ...], dict[str, 
         flags: list[dict[str, Any]] = [{"reverse": r} for r in (False, True)] if "reverse" in names else [{}]
         args = (lambda x: (np.cos(x), x)) if "two" in names else lambda x: (x,)
         found = [(args(x), {"dim": d} | f) for x in (_X, _X.astype(np.float32)) for d in (0, 1) for f in flags]
-        return found + [(args(np.zeros((2, 0))), {"dim": 1} | flags[0])]
+        wide = np.cos(np.arange(1200.0)).reshape(4, 300).astype(np.float32)
+        return [*found, (args(wide), {"dim": 0} | flags[-1]), (args(np.zeros((2, 0))), {"dim": 1} | flags[0])]
 
     return samples
 

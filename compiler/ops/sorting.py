@@ -113,7 +113,7 @@ def median(x: Array, ignore_nan: bool) -> Any:
 
 def mode(x: Array, dim: int) -> Array:
     """The last position of the value that occurs most often, the smallest of such values."""
-    places = np.moveaxis(np.argsort(x, dim, kind="stable"), dim, -1)
+    places = np.moveaxis(order(x, dim, False), dim, -1)
     ordered = np.take_along_axis(np.moveaxis(x, dim, -1), places, -1)
     at = np.arange(ordered.shape[-1])
     starts = np.ones(ordered.shape, bool)
