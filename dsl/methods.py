@@ -272,8 +272,8 @@ _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "ds
                 "cartesian_prod", "combinations",
                 "tril_indices", "triu_indices", "vander", "unravel_index", "fill", "atleast_1d", "atleast_2d",
                 "atleast_3d", "finfo", "iinfo", "numel",
-                "searchsorted", "bucketize", "isin", "trapezoid", "trapz", "cumulative_trapezoid", "histogramdd",
-                "std_mean", "var_mean", "where", "result_type", "can_cast", "is_tensor",
+                "searchsorted", "bucketize", "isin", "trapezoid", "trapz", "cumulative_trapezoid", "gradient",
+                "histogramdd", "std_mean", "var_mean", "where", "result_type", "can_cast", "is_tensor",
                 "is_floating_point", "gelu",
                 "hardtanh")  # fmt: skip
 # their methods refuse wrong arguments in PyTorch's words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tdsl import shapes
@@ -15,7 +16,8 @@ from tdsl.return_types import return_type
 from tdsl.tensor import Tensor, op, type_name
 
 __all__ = [
-    "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "diff", "logcumsumexp", "trapezoid", "trapz",
+    "cummax", "cummin", "cumprod", "cumsum", "cumulative_trapezoid", "diff", "gradient", "logcumsumexp", "trapezoid",
+    "trapz",
 ]  # fmt: skip
 
 _CUMMAX, _CUMMIN = return_type("cummax", "values indices"), return_type("cummin", "values indices")
@@ -174,3 +176,68 @@ def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1
     if y.shape[d] == 0:
         return y.new_zeros(tuple(y.shape), dtype=y.dtype if y.dtype.is_float else Defaults.dtype)  # type: ignore[no-any-return]
     return cumsum(_panels("cumulative_trapezoid", y, x, dx, d), d) / 2
+
+
+# ---- slopes
+
+
+def _spacings(spacing: Any, input: Tensor, dims: Sequence[int]) -> list[Any]:
+    """The distance between samples, or their coordinates, along each of the dims."""
+    if not isinstance(spacing, list | tuple):
+        return [1 if spacing is None else spacing] * len(dims)
+    if len(spacing) != len(dims):
+        raise RuntimeError(
+            "tdsl.gradient expected spacing to be unspecified, a scalar, or a list of length equal to 'self.dim() = "
+            f"{input.ndim}', but got a list of length {len(spacing)}"
+        )
+    for d, x in zip(dims, spacing, strict=True):
+        if isinstance(x, Tensor) and x.ndim and x.numel() != input.shape[d]:
+            raise RuntimeError(
+                "tdsl.gradient expected each value of tensors in the spacing list to have the same size as the "
+                f"corresponding dimension, but got {x.numel()} of {input.shape[d]}"
+            )
+    return list(spacing)
+
+
+def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """The slope along each dimension (of `dim`): of parabolas through three samples, at the ends of lines or parabolas.
+
+    `spacing` is the distance between samples, one for each dimension, or the samples' coordinates.
+    """
+    if edge_order not in (1, 2):
+        raise RuntimeError("tdsl.gradient only supports edge_order=1 and edge_order=2.")
+    listed = list(range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    dims = [one_dim("gradient", d, input.ndim) for d in listed]
+    for k, d in enumerate(dims):
+        if d in dims[:k]:
+            raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
+        if input.shape[d] < edge_order + 1:
+            raise RuntimeError("tdsl.gradient expected each dimension size to be at least edge_order+1")
+    return tuple(_slope(input, d, h, edge_order) for d, h in zip(dims, _spacings(spacing, input, dims), strict=True))
+
+
+def _slope(x: Tensor, d: int, spacing: Any, edge_order: int) -> Tensor:
+    n = x.shape[d]
+    uneven = isinstance(spacing, Tensor) and spacing.ndim > 0
+    steps = diff(spacing).reshape([-1 if k == d else 1 for k in range(x.ndim)]) if uneven else None
+
+    def at(start: int, length: int = 1) -> Tensor:
+        return shapes.narrow(x, d, start, length)
+
+    def gap(start: int, length: int = 1) -> Any:
+        return spacing if steps is None else shapes.narrow(steps, d, start, length)
+
+    def parabola(low: Tensor, middle: Tensor, high: Tensor, a: Any, b: Any, place: int) -> Tensor:
+        """The slope at one of three samples a and b apart: the first (-1), the middle (0) or the last (1)."""
+        left, right = (middle - low) / a, (high - middle) / b
+        if place == 0:
+            return (left * b + right * a) / (a + b)
+        return left + (left - right) * a / (a + b) if place < 0 else right + (right - left) * b / (a + b)
+
+    parts = [parabola(at(0, n - 2), at(1, n - 2), at(2, n - 2), gap(0, n - 2), gap(1, n - 2), 0)] if n > 2 else []
+    if edge_order == 1:
+        first, last = (at(1) - at(0)) / gap(0), (at(n - 1) - at(n - 2)) / gap(n - 2)
+    else:
+        first = parabola(at(0), at(1), at(2), gap(0), gap(1), -1)
+        last = parabola(at(n - 3), at(n - 2), at(n - 1), gap(n - 3), gap(n - 2), 1)
+    return shapes.cat([first, *parts, last], d)

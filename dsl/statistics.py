@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from math import inf, prod
@@ -18,7 +19,7 @@ from tdsl.reductions import Dims, any, dims_of, mean, numpy_names, one_dim, sum
 from tdsl.sorting import ordered
 from tdsl.tensor import Tensor, op, type_name
 
-__all__ = ["nanquantile", "norm", "quantile", "renorm", "std", "std_mean", "var", "var_mean"]
+__all__ = ["corrcoef", "cov", "nanquantile", "norm", "quantile", "renorm", "std", "std_mean", "var", "var_mean"]
 
 # ---- moments
 
@@ -265,3 +266,85 @@ def nanquantile(
 ) -> Tensor:
     """The q-th quantiles of what is not NaN; NaN where nothing is."""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation)
+
+
+# ---- covariance
+
+
+def _observation_weights(kind: str, w: Tensor | None, count: int) -> Tensor | None:
+    """Weights of observations, after all that can be wrong with them."""
+    if w is None:
+        return None
+    if w.ndim > 1:
+        raise RuntimeError(
+            f"cov(): expected {kind} to have one or fewer dimensions but got {kind} with {w.ndim} dimensions"
+        )
+    if w.dtype.is_float is (kind == "fweights") or w.dtype is dt.bool_:
+        want = "integral" if kind == "fweights" else "floating point"
+        raise RuntimeError(
+            f"cov(): expected {kind} to have {want} dtype but got {kind} with {type_name(w.dtype)} dtype"
+        )
+    if w.numel() != count:
+        raise RuntimeError(
+            f"cov(): expected {kind} to have the same numel as there are observations in the input but got "
+            f"{w.numel()} != {count}"
+        )
+    if count and bool((w < 0).any()):
+        raise RuntimeError(f"cov(): {kind} cannot be negative")
+    return w
+
+
+def cov(
+    input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
+) -> Tensor:
+    """The covariances of variables, each a row of observations.
+
+    `fweights` says how often each observation counts, `aweights` how much it matters.
+    """
+    if input.ndim > 2:
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
+        )
+    if input.dtype is dt.bool_:
+        raise RuntimeError("cov(): bool dtype is not supported for input")
+    rows = input.reshape(1, -1) if input.ndim < 2 else input
+    count = rows.shape[1]
+    often, much = _observation_weights("fweights", fweights, count), _observation_weights("aweights", aweights, count)
+    weights = often if much is None else much if often is None else often * much
+    total = count if weights is None else weights.sum()
+    if weights is not None and float(total) == 0:
+        raise RuntimeError("cov(): weights sum to zero, can't be normalized")
+    centred = rows - ((rows if weights is None else rows * weights).sum(1) / total).unsqueeze(1)
+    products = shapes.matmul(centred, shapes.transpose(centred if weights is None else centred * weights, 0, 1))
+    return (products / _freedom(total, weights, much, correction)).squeeze()
+
+
+def _freedom(total: Any, weights: Tensor | None, much: Tensor | None, correction: int) -> Any:
+    """What the products are divided by: the weight of the observations less the correction, at least 0."""
+    if weights is None:
+        left = total - correction
+    elif much is not None and correction:
+        left = total - correction * (weights * much).sum() / total
+    else:
+        left = total - correction
+    if float(left) > 0:
+        return left
+    warnings.warn(
+        "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return left * 0 if isinstance(left, Tensor) else 0
+
+
+def corrcoef(input: Tensor) -> Tensor:
+    """Pearson's correlation coefficients of variables, each a row of observations."""
+    if input.ndim > 2:
+        raise RuntimeError(
+            f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
+        )
+    c = cov(input)
+    if c.ndim == 0:
+        return c / c
+    deviations = sqrt(shapes.diagonal(c))
+    return (c / deviations.reshape(-1, 1) / deviations.reshape(1, -1)).clamp(-1, 1)  # type: ignore[no-any-return]

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 from peers import differences
-from reduction_cases import ORDERED, REDUCED, SETUP, cases
+from reduction_cases import COVARIED, KEYWORDS, ORDERED, REDUCED, SETUP, cases
 
 import tdsl
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("table", [REDUCED, ORDERED], ids=["reduced", "ordered"])
+@pytest.mark.parametrize(
+    "table", [REDUCED, ORDERED, COVARIED, KEYWORDS], ids=["reduced", "ordered", "covaried", "keywords"]
+)
 def test_as_pytorch(table: str) -> None:
     torch = pytest.importorskip("torch")
 
@@ -37,6 +39,8 @@ def test_moments_are_numpys() -> None:
     same(tdsl.std_mean(x, 2, keepdim=True)[1], DATA.mean(2, keepdims=True))
     same(tdsl.var_mean(x, unbiased=False)[0], DATA.var())
     same(tdsl.logsumexp(x, (0, 1)), np.log(np.exp(DATA).sum((0, 1))))
+    same(tdsl.cov(x[0], fweights=tdsl.tensor([1, 3, 1, 2])), np.cov(DATA[0], fweights=[1, 3, 1, 2]))
+    same(tdsl.corrcoef(x[1]), np.corrcoef(DATA[1]))
     same(tdsl.norm(x, 3, (1, 2)), (np.abs(DATA) ** 3).sum((1, 2)) ** (1 / 3))
 
 
