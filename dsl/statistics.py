@@ -14,6 +14,7 @@ from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import DTypeError, RuntimeError, TypeError
 from tdsl.elementwise import abs as absolute
 from tdsl.elementwise import ceil, constant, eq, floor, isnan, maximum, round, sign, sqrt, where
+from tdsl.products import matmul
 from tdsl.recording import record
 from tdsl.reductions import Dims, any, dims_of, mean, numpy_names, one_dim, sum
 from tdsl.sorting import ordered
@@ -315,8 +316,8 @@ def cov(
     if weights is not None and float(total) == 0:
         raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     centred = rows - ((rows if weights is None else rows * weights).sum(1) / total).unsqueeze(1)
-    products = shapes.matmul(centred, shapes.transpose(centred if weights is None else centred * weights, 0, 1))
-    return (products / _freedom(total, weights, much, correction)).squeeze()
+    covered = matmul(centred, shapes.transpose(centred if weights is None else centred * weights, 0, 1))
+    return (covered / _freedom(total, weights, much, correction)).squeeze()
 
 
 def _freedom(total: Any, weights: Tensor | None, much: Tensor | None, correction: int) -> Any:

@@ -161,3 +161,16 @@ def test_wrong_arguments_are_refused_in_pytorchs_words() -> None:
         (x > 0).median()
     with pytest.raises(RuntimeError, match="selected index k out of range"):
         x.topk(4)
+
+
+def test_results_of_several_tensors_are_written_where_they_are_wanted() -> None:
+    x = tdsl.tensor([[1.0, 3.0], [5.0, 2.0]])
+    values, indices = tdsl.empty(2), tdsl.empty(2, dtype=tdsl.int64)
+    found = tdsl.max(x, 1, out=(values, indices))
+    assert found.values is values and values.tolist() == [3.0, 5.0] and indices.tolist() == [1, 0]
+    tdsl.sort(x, 0, out=(values, indices))
+    assert values.tolist() == [[1.0, 2.0], [5.0, 3.0]] and indices.shape == (2, 2)
+    with pytest.raises(RuntimeError, match="Expected out tensor to have dtype long int, but got float instead"):
+        tdsl.topk(x, 1, out=(values, tdsl.empty(2)))
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        tdsl.kthvalue(x.clone().requires_grad_(), 1, out=(values, indices))
