@@ -96,6 +96,7 @@ for _room in _ROOMS.split():
 
 _LAZY = (
     "autograd",
+    "distributions",
     "func",
     "inspection",
     "linalg",
