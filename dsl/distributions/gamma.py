@@ -214,7 +214,7 @@ class Dirichlet(Distribution):
         above = (self.concentration - 1).clamp(min=0.0)
         found = above / above.sum(-1, keepdim=True)
         flat = (self.concentration < 1).all(-1, keepdim=True)
-        largest = self.concentration.argmax(-1, keepdim=True)
+        largest = found.argmax(-1, keepdim=True)
         places = tensor(range(self.concentration.shape[-1]))
         return where(flat, (places == largest).to(found.dtype), found)  # type: ignore[no-any-return]
 
