@@ -41,10 +41,19 @@ def checked(function: Callable[..., Any], method: bool = True) -> Callable[..., 
 
 def _integers(function: Callable[..., Any]) -> tuple[int, ...]:
     """Positions of parameters that take an integer: a float would pass for one unnoticed."""
-    parameters = inspect.signature(function).parameters.values()
-    return tuple(k for k, p in enumerate(parameters) if p.annotation in ("int", "int | None") and p.kind is _POSITIONAL)
+    function = inspect.unwrap(function)
+    code, annotations = getattr(function, "__code__", None), getattr(function, "__annotations__", {})
+    names = code.co_varnames[: code.co_argcount] if code is not None else ()
+    return tuple(k for k, name in enumerate(names) if annotations.get(name) in ("int", "int | None"))
 
 
+# The rooms whose functions refuse wrong arguments so.
+ROOMS = frozenset(
+    """
+    tdsl.views tdsl.broadcasting tdsl.parts tdsl.shapes tdsl.arrangements tdsl.copies tdsl.gathering tdsl.scattering
+    tdsl.reductions tdsl.scans tdsl.statistics tdsl.sorting tdsl.sets tdsl.histograms
+    """.split()
+)
 _POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 

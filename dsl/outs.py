@@ -7,6 +7,7 @@ from functools import wraps
 from types import FunctionType
 from typing import Any
 
+from tdsl.arguments import ROOMS, checked
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import RuntimeError, TypeError
 from tdsl.recording import Mode
@@ -131,11 +132,14 @@ def check_cast(have: DType, want: DType) -> None:
 
 
 def wrap_functions(namespace: dict[str, Any], names: Sequence[str]) -> None:
-    """Give those functions of a module their `out`, where they have none of their own."""
+    """Give those functions of a module their `out`, where they have none of their own, and refusals in words."""
     for name in names:
         function = namespace.get(name)
-        if isinstance(function, FunctionType) and "out" not in function.__code__.co_varnames[: _arguments(function)]:
-            namespace[name] = takes_out(function)
+        if not isinstance(function, FunctionType):
+            continue
+        wordy = checked(function, method=False) if function.__module__ in ROOMS else function
+        own = "out" in function.__code__.co_varnames[: _arguments(function)]
+        namespace[name] = wordy if own else takes_out(wordy)
 
 
 def _arguments(function: FunctionType) -> int:
