@@ -433,6 +433,8 @@ def verify(kernel: Kernel) -> None:
     tensors: dict[str, tuple[DType, int]] = {p.name: (p.dtype, len(p.shape)) for p in kernel.params}
     for statement in kernel.body:
         bound = {b.name for b in statement.binders if b.name != "_"}
+        if len(bound) != sum(b.name != "_" for b in statement.binders):
+            raise InternalError(f"kernel {kernel.name}: an axis is bound twice")
         if isinstance(statement, Scatter):
             if statement.target not in kernel.outputs or statement.target not in tensors:
                 raise InternalError(f"kernel {kernel.name}: scatter into {statement.target}, which is no output")

@@ -316,7 +316,7 @@ def test_a_loader_that_is_left_early_leaves_nothing() -> None:
         pids = [p.pid for p in iterator.processes]
         del iterator
         assert all(not Path(f"/proc/{pid}").exists() for pid in pids)
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 9  # two kills would take ten
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:

@@ -61,6 +61,21 @@ def test_rules_batch_as_a_loop_does(name: str) -> None:
             )
 
 
+@pytest.mark.parametrize("name", sorted(n for n, op in OPS.items() if op.samples() and n != "random"))
+def test_rules_batch_what_was_batched(name: str) -> None:
+    arrays, attrs = next(iter(OPS[name].samples()))
+    given = [variants(variants(np.asarray(a))) for a in arrays]
+    if not given:
+        return
+
+    def single(*xs: Any) -> Any:
+        return Tensor(apply(name, *[x.value for x in xs], **attrs))
+
+    found = tdsl.vmap(tdsl.vmap(single))(*map(from_array, given)).array()
+    rows = [[one(name, [a[j, k] for a in given], attrs) for k in range(SIZE)] for j in range(SIZE)]
+    np.testing.assert_array_equal(found, np.array(rows))
+
+
 X = np.random.default_rng(0).standard_normal((4, 3))
 W = np.random.default_rng(1).standard_normal((3, 2))
 INDEX = np.array([[0, 2], [1, 1], [2, 0], [0, -1]])
@@ -100,6 +115,8 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     "hessian": lambda t, x, w, i: t.func.hessian(lambda a: (a @ w).sin().sum())(x),
     "hessians": lambda t, x, w, i: t.vmap(t.func.hessian(lambda a: (a @ w).exp().sum()))(x),
     "mixed": lambda t, x, w, i: t.func.jacrev(t.func.jacfwd(lambda a: t.logsumexp(a, 0)))(x[0]),
+    "Jacobians of a layer": lambda t, x, w, i: t.vmap(t.func.jacrev(lambda a: layer(t, a, w)))(x),
+    "Hessians of a layer": lambda t, x, w, i: t.vmap(t.func.hessian(lambda a: (layer(t, a, w) ** 2).sum()))(x),
     "jvp": lambda t, x, w, i: t.func.jvp(lambda a, b: ((a @ b).cos(), b), (x, w), (x * 2, w + 1)),
     "vjp": lambda t, x, w, i: t.func.vjp(lambda a, b: (a.cos() @ b, b * 2), x, w)[1]((x @ w, w)),
     "chunks": lambda t, x, w, i: t.vmap(lambda a: (a @ w, a), chunk_size=3, out_dims=(0, 1))(x),
@@ -109,6 +126,10 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
 
 def convolved(lib: Any, a: Any, w: Any) -> Any:
     return lib.nn.functional.conv2d(a[None, None, None], w[None, None, None, :2, 0])
+
+
+def layer(lib: Any, a: Any, w: Any) -> Any:
+    return lib.nn.functional.linear(a, w.t(), w[0]).tanh()
 
 
 def detached(lib: Any, a: Any) -> Any:

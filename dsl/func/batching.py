@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from math import prod
 from typing import Any
 
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.graph import Signature, Value, apply, number, postorder
-from tdsl.compiler.kernel import Axis, Binder, Definition, Expr, Kernel, Param, Read, Scatter, Statement, rewrite
+from tdsl.compiler.kernel import (
+    Axis,
+    Binder,
+    Definition,
+    Expr,
+    Kernel,
+    Param,
+    Read,
+    Reduce,
+    Scatter,
+    Statement,
+    rewrite,
+    roots,
+    walk,
+)
 from tdsl.compiler.kernel_text import intern
 from tdsl.random import default_generator
 from tdsl.recording import Mode, Tape
@@ -233,7 +248,7 @@ def batched_kernel(kernel: Kernel, flags: Sequence[bool], size: int) -> Kernel:
     )
     several = {p.name for p, f in zip(kernel.params, flags, strict=True) if f}
     several |= {s.name for s in kernel.body if isinstance(s, Definition)}
-    axis = Axis("batch")
+    axis = Axis(_unused(kernel))
     first = Binder(axis.name, 0, size)
 
     def change(e: Expr) -> Expr | None:
@@ -250,6 +265,15 @@ def batched_kernel(kernel: Kernel, flags: Sequence[bool], size: int) -> Kernel:
         return Scatter(s.target, binders, index, s.op, rewrite(s.expr, change), guard, s.checked)
 
     return Kernel(kernel.name, params, tuple(statement(s) for s in kernel.body), kernel.outputs)
+
+
+def _unused(kernel: Kernel) -> str:
+    """An axis name the kernel does not have: one that was batched before has a batch axis already."""
+    names = {b.name for s in kernel.body for b in s.binders}
+    for s in kernel.body:
+        for root in roots(s):
+            names |= {b.name for e in walk(root) if isinstance(e, Reduce) for b in e.binders}
+    return next(name for k in count() if (name := f"batch{k or ''}") not in names)
 
 
 def _by_loop(b: Batcher, y: Value, args: Sequence[Value], flags: Sequence[bool]) -> Value:
