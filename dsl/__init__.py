@@ -136,6 +136,15 @@ _OF_FUNCTIONAL = frozenset(
 )
 
 
+_OF_LINALG = frozenset(
+    """
+    cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve lu_unpack matrix_exp matrix_power
+    orgqr
+    ormqr pinverse qr slogdet svd triangular_solve
+    """.split()
+)
+
+
 def __getattr__(name: str) -> Any:
     """Rooms that cost time to import come when they are first used."""
     if name in _LAZY:
@@ -143,6 +152,8 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY_NAMES:
         module, attribute = _LAZY_NAMES[name]
         return getattr(import_module(module), attribute)
+    if name in _OF_LINALG:
+        return getattr(import_module("tdsl.linalg.older"), name)
     if name in _OF_FUNCTIONAL:
         return getattr(import_module("tdsl.nn.functional"), name)
     raise AttributeError(f"module 'tdsl' has no attribute {name!r}")

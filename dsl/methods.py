@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -226,6 +227,16 @@ def _become(view: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return method
 
 
+def _later(name: str) -> Callable[..., Any]:
+    """A method of a room that is imported when it is first used."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module("tdsl.linalg.older"), name)(self, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
 def attach() -> None:
     """Give Tensor its methods."""
     for module in _ROOMS:
@@ -233,6 +244,8 @@ def attach() -> None:
             if name not in _NOT_METHODS:
                 function = getattr(module, name)
                 setattr(Tensor, name, checked(function) if module in _CHECKED else function)
+    for name in _LATER:
+        setattr(Tensor, name, _later(name))
     for name in _HERE:
         setattr(Tensor, name, globals()[name])
     for name in _IN_PLACE:
@@ -280,6 +293,10 @@ _NOT_METHODS = ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "ds
 _CHECKED = (shapes, arrangements, gathering, scattering, reductions, scans, statistics, sorting, sets, histograms)
 _HERE = ("to", "clone", "type_as", "type", "cpu", "fill_", "zero_", "copy_", "uniform_", "normal_",
          "bernoulli_", "exponential_", "cauchy_", "geometric_", "log_normal_", "random_")  # fmt: skip
+_LATER = (
+    "cholesky cholesky_inverse cholesky_solve det geqrf inverse logdet lu lu_solve matrix_exp matrix_power orgqr ormqr "
+    "pinverse qr slogdet svd triangular_solve"
+).split()
 _IN_PLACE = (
     "add sub mul div pow floor_divide remainder fmod exp log sqrt rsqrt tanh sigmoid erf sin cos tan abs neg "
     "sign floor ceil round trunc clamp clip relu square reciprocal logical_and logical_or logical_xor "

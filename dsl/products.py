@@ -15,7 +15,8 @@ from tdsl.shapes import squeeze, unsqueeze
 from tdsl.tensor import Number, Tensor, op, type_name, wrap_dim
 
 __all__ = [
-    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "cdist", "chain_matmul", "cross", "dot", "ger", "inner",
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "cdist", "chain_matmul", "cross",
+    "dot", "ger", "inner",
     "kron", "matmul", "mm", "mv", "outer", "tensordot", "vdot",
 ]  # fmt: skip
 
