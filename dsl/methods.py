@@ -180,7 +180,12 @@ def _new(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _swapped(function: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tensor]:
-    return lambda self, other: function(other, self)
+    def reflected(self: Tensor, other: Any) -> Tensor:
+        if not isinstance(self, Tensor):
+            raise TypeError(f"a reflected operator of Tensor does not apply to a {self.__class__.__name__!r} object")
+        return function(other, self)
+
+    return reflected
 
 
 def _other_kind(x: Any) -> bool:
@@ -315,6 +320,7 @@ _ARITHMETIC = {"add": elementwise.add, "sub": elementwise.sub, "mul": elementwis
                "xor": bits.bitwise_xor}  # fmt: skip
 _OPERATORS: dict[str, Any] = {f"__{n}__": _operator(f) for n, f in _ARITHMETIC.items()}
 _OPERATORS |= {f"__r{n}__": _operator(_swapped(f)) for n, f in _ARITHMETIC.items()}
+_OPERATORS["__rdiv__"] = _OPERATORS["__rtruediv__"]
 _OPERATORS |= {f"__i{n}__": in_place(f) for n, f in _ARITHMETIC.items()}
 _OPERATORS |= {
     "__neg__": elementwise.neg, "__pos__": maths.positive, "__abs__": elementwise.abs, "__invert__": _invert,

@@ -35,6 +35,7 @@ def _scale(y: Lane, n: Lane) -> Lane:
     return y * _power_of_two(half, y.element) * _power_of_two(n - half, y.element)
 
 
+_LN2_REST = {F32: -1.904654299957768e-09, F64: 2.3190468138462996e-17}  # log 2 less the nearest number to it
 EXP_RANGE = {F32: (-104.0, 89.0), F64: (-746.0, 710.0)}
 _EXP_POLY = {
     F32: [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5],
@@ -64,6 +65,15 @@ def exp_of_sum(x: Lane, small: Lane) -> Lane:
     """exp(x + small) for a `small` far below the last place of x; x within EXP_RANGE."""
     n, r = _reduce_exp(x)
     return _exp_of_remainder(r + small, n)
+
+
+def exp2(x: Lane) -> Lane:
+    """2^n exp(r log 2) with x = n + r, which is exact."""
+    low, high = (-151.0, 129.0) if x.element is F32 else (-1076.0, 1025.0)
+    bounded = x.at_least(low).at_most(high)
+    whole, n = nearest(bounded)
+    r = bounded - whole
+    return _exp_of_remainder(r.fma(log(2.0), r * _LN2_REST[x.element]), n)
 
 
 def expm1(x: Lane) -> Lane:

@@ -10,7 +10,7 @@ from math import inf, log, nan
 
 from tdsl.compiler.loops import F32, F64
 from tdsl.compiler.maths.circular import atan2
-from tdsl.compiler.maths.exponential import exp, exp_of_sum, expm1, log1p, log_, log_of_positive, split
+from tdsl.compiler.maths.exponential import exp, expm1, log1p, log_, log_of_positive, split
 from tdsl.compiler.maths.lane import Lane
 
 _LOG10_2 = (3.01029995663611771306e-01, 3.69423907715893078616e-13)  # the first has zeros at its end
@@ -96,22 +96,6 @@ def atan(x: Lane) -> Lane:
 
 def _other_side(x: Lane) -> Lane:
     return ((1.0 - x) * (x + 1.0)).unary("math.sqrt")
-
-
-@by_double
-def exp2(x: Lane) -> Lane:
-    """exp(r log 2) 2^n: the product is within one place of exact as r is small."""
-    bounded = x.at_least(-1080.0).at_most(1030.0)
-    whole = bounded.unary("math.roundeven")
-    n = whole.to("fptosi", bounded.bits().element)
-    y = exp_of_sum((bounded - whole) * log(2.0), (bounded - whole) * 2.3190468138462996e-17)
-    half = n.arithmetic_shift(1)
-    y = y * _two_to(half) * _two_to(n - half)
-    return x.test("uno", x).choose(x, y)
-
-
-def _two_to(n: Lane) -> Lane:
-    return ((n + 1023) << 52).floats()
 
 
 def _logarithm(x: Lane, of_powers: Callable[[Lane, Lane], Lane]) -> Lane:

@@ -15,7 +15,7 @@ from tdsl.compiler.maths.gamma import STIRLING, lgamma
 
 Array = np.ndarray[Any, Any]
 _lgamma = on_arrays(lgamma)
-_STEPS = 200_000
+_STEPS = 20_000
 _LAST = 2.0**-54
 
 
@@ -35,7 +35,7 @@ def _series(a: Array, x: Array) -> Array:
     for n in range(1, _STEPS):
         term = term * (x / (a + n))
         total = total + term
-        if bool((term <= total * _LAST).all()):
+        if not bool((term > total * _LAST).any()):
             break
     return total
 
@@ -55,7 +55,7 @@ def _fraction(a: Array, x: Array) -> Array:
         c = np.where(np.abs(c) < tiny, tiny, c)
         step = c * d
         h = h * step
-        if bool((np.abs(step - 1) <= 4 * _LAST).all()):
+        if not bool((np.abs(step - 1) > 16 * _LAST).any()):
             break
     return h
 

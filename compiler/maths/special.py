@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tdsl.compiler.maths import bessel, errors, gamma, hyperbolic, integers
+from tdsl.compiler.maths import bessel, errors, exponential, gamma, hyperbolic, integers
 from tdsl.compiler.maths.lane import Lane
 
 
@@ -27,7 +27,7 @@ SPECIAL: dict[str, Special] = {
     "asin": Special(hyperbolic.asin),
     "acos": Special(hyperbolic.acos),
     "atan": Special(hyperbolic.atan),
-    "exp2": Special(hyperbolic.exp2),
+    "exp2": Special(exponential.exp2),
     "log2": Special(hyperbolic.log2),
     "log10": Special(hyperbolic.log10),
     "logit": Special(hyperbolic.logit),
