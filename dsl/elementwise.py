@@ -40,7 +40,7 @@ def category_dtype(x: Number) -> DType:
     return dt.bool_ if isinstance(x, bool) else dt.i64 if isinstance(x, int) else Defaults.dtype
 
 
-def as_operand(x: Any) -> Tensor | Number:
+def as_operand(x: Any, function: str | None = None) -> Tensor | Number:
     """A tensor or a Python number; NumPy arrays and scalars become tensors."""
     if isinstance(x, Tensor) or isinstance(x, _NUMBERS):
         return x
@@ -48,6 +48,8 @@ def as_operand(x: Any) -> Tensor | Number:
         return from_array(x)
     if isinstance(x, np.generic):
         return from_array(np.asarray(x))
+    if function is not None:
+        raise TypeError(f"{function}(): argument 'other' (position 2) must be Tensor, not {type(x).__name__}")
     raise TypeError(f"unsupported operand type: a tensor and {type(x).__name__!r}")
 
 
@@ -100,7 +102,7 @@ def made(value: Value, *operands: Any) -> Tensor:
 def binary(name: str, a: Any, b: Any, dtype: DType | None = None) -> Tensor:
     if dtype is None and a.__class__ is Tensor and b.__class__ is Tensor and a._value.type.dtype is b._value.type.dtype:
         return made(record(name, a.value, b.value), a, b)
-    a, b = as_operand(a), as_operand(b)
+    a, b = as_operand(a), as_operand(b, name)
     dtype = dtype or result_type(a, b)
     return made(record(name, value_of(a, dtype), value_of(b, dtype)), a, b)
 
@@ -139,7 +141,7 @@ def float_function(name: str, op: str | None = None) -> Callable[[Tensor], Tenso
     def function(input: Tensor) -> Tensor:
         return unary(op, floating(tensor_argument(name, input)))
 
-    function.__name__ = name
+    function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{name} of each element; ints give the default floating dtype."
     return function
 

@@ -35,8 +35,10 @@ __all__ = [
     "logaddexp", "logaddexp2", "logit", "mvlgamma", "nan_to_num", "polygamma", "positive", "rad2deg", "real",
     "resolve_conj", "resolve_neg", "rsub", "sgn", "sinc", "sinh", "xlogy",
 ]  # fmt: skip
-_NOT_IN_PLACE = ("angle", "conj", "dist", "fmax", "fmin", "imag", "isneginf", "isposinf", "isreal", "logaddexp",
-                 "logaddexp2", "positive", "real", "resolve_conj", "resolve_neg", "rsub")  # fmt: skip
+_NOT_IN_PLACE = (
+    "angle conj dist float_power fmax fmin imag isneginf isposinf isreal logaddexp logaddexp2 positive real "
+    "resolve_conj resolve_neg rsub"
+).split()
 IN_PLACE = tuple(name for name in __all__ if name not in _NOT_IN_PLACE)
 
 asin, acos, atan = map(float_function, ("asin", "acos", "atan"))
@@ -301,6 +303,16 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     some_tensor("float_power", input, exponent, ("input", "exponent"))
     a, b = (x.to(dt.f64) if isinstance(x, Tensor) else float(x) for x in (as_operand(input), as_operand(exponent)))
     return binary("pow", a, b, dt.f64) if not isinstance(a, Tensor) or isinstance(b, Tensor) else ew.pow(a, b)
+
+
+def float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """float_power in place, of float64 only."""
+    if self.dtype is not dt.f64:
+        kind = type_name(self.dtype)
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {kind} but the operation's result requires dtype Double"
+        )
+    return self.pow_(exponent)  # type: ignore[no-any-return, attr-defined]
 
 
 def xlogy(input: Any, other: Any) -> Tensor:

@@ -255,6 +255,7 @@ def attach() -> None:
         setattr(Tensor, name, globals()[name])
     for name in _IN_PLACE:
         setattr(Tensor, f"{name}_", in_place(getattr(Tensor, name)))
+    Tensor.float_power_ = maths.float_power_  # type: ignore[attr-defined]
     for name in ("as_strided_", "fill_diagonal_", "narrow_copy", "resize_", "resize_as_", "set_", "select_scatter",
                  "diagonal_scatter", "slice_scatter", "as_strided_scatter"):  # fmt: skip
         setattr(Tensor, name, getattr(copies, name))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import NotImplementedError, TypeError
 from tdsl.tensor import Tensor, type_name
@@ -25,8 +27,8 @@ def two_tensors(function: str, input: Any, other: Any, second: str = "other") ->
 
 
 def some_tensor(function: str, input: Any, other: Any, names: tuple[str, str] = ("input", "other")) -> None:
-    """TypeError for two Python numbers."""
-    if isinstance(input, Tensor) or isinstance(other, Tensor):
+    """TypeError for two Python numbers, and for what is neither a number nor a tensor."""
+    if (isinstance(input, Tensor) and _is_operand(other)) or (isinstance(other, Tensor) and _is_operand(input)):
         return
     first, second = names
     number = "self" if first == "input" else first
@@ -39,9 +41,13 @@ def some_tensor(function: str, input: Any, other: Any, names: tuple[str, str] = 
 
 
 def first_tensor(function: str, input: Any, other: Any, second: str = "other") -> None:
-    """TypeError unless the first is a tensor."""
-    if not isinstance(input, Tensor):
+    """TypeError unless the first is a tensor and the second a tensor or a number."""
+    if not (isinstance(input, Tensor) and _is_operand(other)):
         raise _no_form(function, (input, other), (f"Tensor input, Tensor {second}", f"Tensor input, Number {second}"))
+
+
+def _is_operand(x: Any) -> bool:
+    return isinstance(x, Tensor | bool | int | float | np.ndarray | np.generic)
 
 
 def _no_form(function: str, given: tuple[Any, ...], forms: tuple[str, ...]) -> TypeError:

@@ -159,6 +159,12 @@ T.imag(f)
 T.pow(i, -1)
 T.i0(2.0)
 T.dist(i, i)
+T.add(f, "x")
+T.mul(f, None)
+T.eq(f, None)
+T.exp(f, f)
+i.clone().float_power_(2)
+f.clone().float_power_(2)
 """
 
 
