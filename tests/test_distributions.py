@@ -15,6 +15,7 @@ from tdsl.tensor import from_array
 
 SPECIAL = hasattr(tdsl.Tensor, "lgamma") and hasattr(tdsl.Tensor, "digamma")
 A, B = np.array([0.5, 1.0, 2.5]), np.array([[1.5], [0.75]])
+C = np.array([[2.0, 0.5, 0.1], [0.5, 1.0, 0.3], [0.1, 0.3, 0.8]])
 P = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]])
 MAKE: dict[str, Callable[..., Any]] = {
     "Normal": lambda t, d: d.Normal(t.tensor(A), t.tensor(B)),
@@ -32,6 +33,9 @@ MAKE: dict[str, Callable[..., Any]] = {
     "Gamma": lambda t, d: d.Gamma(t.tensor(A), t.tensor(B)),
     "Beta": lambda t, d: d.Beta(t.tensor(A), t.tensor(B)),
     "Beta of numbers": lambda t, d: d.Beta(2.0, 3),
+    "MultivariateNormal": lambda t, d: d.MultivariateNormal(t.tensor(A), t.tensor(C)),
+    "MultivariateNormal of a factor": lambda t, d: d.MultivariateNormal(t.tensor(P), scale_tril=t.tensor(C).tril()),
+    "MultivariateNormal of an inverse": lambda t, d: d.MultivariateNormal(t.tensor(P), precision_matrix=t.tensor(C)),
     "Dirichlet": lambda t, d: d.Dirichlet(t.tensor(P * 10)),
 }
 ALWAYS = [n for n in MAKE if n.split()[0] not in ("Gamma", "Beta", "Dirichlet")]
@@ -72,6 +76,7 @@ def test_densities_as_pytorch(name: str) -> None:
         if name.split()[0] not in CONTINUOUS or (method == "icdf" and not hasattr(tdsl.Tensor, "erfinv")):
             continue
         close(getattr(ours, method)(from_array(at.numpy())), getattr(theirs, method)(at), rtol=1e-5)
+    close(ours.sample() * 0, theirs.sample() * 0)
     if theirs.has_enumerate_support:
         close(ours.enumerate_support(), theirs.enumerate_support())
         close(ours.enumerate_support(expand=False), theirs.enumerate_support(expand=False))
@@ -160,7 +165,11 @@ REFUSED: list[Callable[..., Any]] = [
     lambda t, d: d.Independent(d.Normal(t.zeros(2), 1.0), 1).log_prob(t.zeros(3)), lambda t, d: d.Gamma(-1.0, 1.0),
     lambda t, d: d.Beta(0.0, 1.0), lambda t, d: d.Dirichlet(t.tensor(1.0)), lambda t, d: d.Dirichlet(t.tensor([-1.0])),
     lambda t, d: d.Bernoulli(0.5).rsample(), lambda t, d: d.Bernoulli(0.5).cdf(t.tensor(1.0)),
-    lambda t, d: d.Uniform(0.0, 1.0).log_prob(t.tensor(2.0)),
+    lambda t, d: d.Uniform(0.0, 1.0).log_prob(t.tensor(2.0)), lambda t, d: d.MultivariateNormal(t.tensor(1.0)),
+    lambda t, d: d.MultivariateNormal(t.ones(2)), lambda t, d: d.MultivariateNormal(t.ones(2), t.ones(2)),
+    lambda t, d: d.MultivariateNormal(t.ones(2), t.tensor([[1.0, 2.0], [2.0, 1.0]])),
+    lambda t, d: d.MultivariateNormal(t.ones(2), t.tensor([[1.0, 0.0], [2.0, 1.0]])),
+    lambda t, d: d.MultivariateNormal(t.ones(2), scale_tril=t.tensor([[1.0, 3.0], [2.0, 1.0]])),
 ]  # fmt: skip
 
 

@@ -7,8 +7,9 @@ from tdsl.distributions.discrete import Bernoulli, Categorical
 from tdsl.distributions.distribution import Distribution, ExponentialFamily
 from tdsl.distributions.gamma import Beta, Dirichlet, Gamma
 from tdsl.distributions.kl import kl_divergence, register_kl
+from tdsl.distributions.multivariate import MultivariateNormal
 
 __all__ = [
     "Bernoulli", "Beta", "Categorical", "Dirichlet", "Distribution", "Exponential", "ExponentialFamily", "Gamma",
-    "Independent", "Laplace", "Normal", "Uniform", "constraints", "kl_divergence", "register_kl",
+    "Independent", "Laplace", "MultivariateNormal", "Normal", "Uniform", "constraints", "kl_divergence", "register_kl",
 ]  # fmt: skip

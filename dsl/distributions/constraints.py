@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tdsl import linalg
+from tdsl.compiler.dtype import bool_
 from tdsl.compiler.source import ValueError
 from tdsl.tensor import Tensor
 
@@ -115,6 +117,22 @@ class LowerCholesky(Constraint):
         return triangular & (value.diagonal(dim1=-2, dim2=-1) > 0).all(-1)  # type: ignore[no-any-return]
 
 
+class PositiveDefinite(Constraint):
+    """Symmetric matrices that have a Cholesky factor."""
+
+    event_dim = 2
+
+    def check(self, value: Any) -> Tensor:
+        n, m = value.shape[-2:]
+        if n != m:
+            return value.new_zeros(*value.shape[:-2]).to(bool_)  # type: ignore[no-any-return]
+        near = (value - value.mT).abs() <= 1e-6 + 1e-5 * value.mT.abs()
+        symmetric = near.flatten(-2).all(-1)
+        if not bool(symmetric.all()):
+            return symmetric  # type: ignore[no-any-return]
+        return linalg.cholesky_ex(value).info == 0
+
+
 class IndependentConstraint(Constraint):
     """Another constraint of whole blocks: of `reinterpreted_batch_ndims` more dimensions."""
 
@@ -141,6 +159,7 @@ nonnegative = GreaterThanEq(0.0)
 unit_interval = Interval(0.0, 1.0)
 simplex = Simplex()
 lower_cholesky = LowerCholesky()
+positive_definite = PositiveDefinite()
 independent = IndependentConstraint
 real_vector = IndependentConstraint(real, 1)
 greater_than, greater_than_eq, less_than = GreaterThan, GreaterThanEq, LessThan

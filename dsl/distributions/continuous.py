@@ -53,7 +53,7 @@ class Normal(_LocScale):
         return self.scale**2
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = randn(*self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        noise = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
         return self.loc + noise * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Laplace(_LocScale):
         return sqrt(2) * self.scale
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(*self._extended_shape(sample_shape), dtype=self.loc.dtype) * 2 - 1
+        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype) * 2 - 1
         # -1 itself, whose logarithm is infinite, gives way to its mirror image's neighbour
         u = u.clamp(min=2.0**-24 - 1)
         return self.loc - self.scale * u.sign() * (-u.abs()).log1p()
@@ -142,7 +142,7 @@ class Uniform(Distribution):
         return (self.high - self.low) ** 2 / 12
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(*self._extended_shape(sample_shape), dtype=self.low.dtype)
+        u = rand(self._extended_shape(sample_shape), dtype=self.low.dtype)
         return self.low + u * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -195,7 +195,7 @@ class Exponential(Distribution):
         return self.rate**-2
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(*self._extended_shape(sample_shape), dtype=self.rate.dtype)
+        u = rand(self._extended_shape(sample_shape), dtype=self.rate.dtype)
         return -(-u).log1p() / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:

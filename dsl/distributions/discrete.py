@@ -75,7 +75,7 @@ class Bernoulli(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
-            return bernoulli(self.probs.expand(*self._extended_shape(sample_shape)))
+            return bernoulli(self.probs.expand((*self._extended_shape(sample_shape),)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -91,7 +91,16 @@ class Bernoulli(Distribution):
 
 def _enumerated(values: Tensor, batch_shape: Size, expand: bool) -> Tensor:
     values = values.reshape(-1, *(1,) * len(batch_shape))
-    return values.expand(-1, *batch_shape) if expand else values  # type: ignore[no-any-return]
+    return (
+        values.expand(
+            (
+                -1,
+                *batch_shape,
+            )
+        )
+        if expand
+        else values
+    )  # type: ignore[no-any-return]
 
 
 class Categorical(Distribution):
@@ -155,8 +164,17 @@ class Categorical(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
         shape = broadcast_shapes(tuple(value.shape), tuple(self._batch_shape))
-        index = value.to(dt.i64).expand(*shape).unsqueeze(-1)
-        return self.logits.expand(*shape, self._num_events).gather(-1, index).squeeze(-1)  # type: ignore[no-any-return]
+        index = value.to(dt.i64).expand(shape).unsqueeze(-1)
+        return (
+            self.logits.expand(
+                (
+                    *shape,
+                    self._num_events,
+                )
+            )
+            .gather(-1, index)
+            .squeeze(-1)
+        )  # type: ignore[no-any-return]
 
     def entropy(self) -> Tensor:
         lowest = finfo(self.logits.dtype).min

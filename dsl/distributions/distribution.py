@@ -120,7 +120,12 @@ class Distribution:
         for name, keep in event_dims.items():
             if name in self.__dict__:
                 x = self.__dict__[name]
-                new.__dict__[name] = x.expand(*shape, *x.shape[x.ndim - keep :])
+                new.__dict__[name] = x.expand(
+                    (
+                        *shape,
+                        *x.shape[x.ndim - keep :],
+                    )
+                )
         new._batch_shape = shape
         return new
 

@@ -162,7 +162,7 @@ class Gamma(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        return standard_gamma(self.concentration.expand(*shape)) / self.rate.expand(*shape)
+        return standard_gamma(self.concentration.expand(shape)) / self.rate.expand(shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._validate_sample(value)
@@ -224,7 +224,7 @@ class Dirichlet(Distribution):
         return self.concentration * (total - self.concentration) / (total**2 * (total + 1))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        parts = standard_gamma(self.concentration.expand(*self._extended_shape(sample_shape)))
+        parts = standard_gamma(self.concentration.expand((*self._extended_shape(sample_shape),)))
         return parts / parts.sum(-1, keepdim=True)
 
     def log_prob(self, value: Tensor) -> Tensor:

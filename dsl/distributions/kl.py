@@ -6,12 +6,16 @@ from collections.abc import Callable
 from math import inf, log, pi, sqrt
 from typing import Any
 
+from tdsl import linalg
+from tdsl.compiler.source import ValueError
 from tdsl.distributions.combined import Independent
 from tdsl.distributions.continuous import Exponential, Laplace, Normal, Uniform
 from tdsl.distributions.discrete import Bernoulli, Categorical
 from tdsl.distributions.distribution import Distribution, sum_rightmost
 from tdsl.distributions.gamma import Beta, Dirichlet, Gamma
+from tdsl.distributions.multivariate import MultivariateNormal, half_log_det, mahalanobis
 from tdsl.elementwise import where
+from tdsl.shapes import broadcast_shapes
 from tdsl.tensor import Tensor
 
 Rule = Callable[[Any, Any], Tensor]
@@ -105,6 +109,35 @@ def _dirichlet_dirichlet(p: Any, q: Any) -> Tensor:
 @register_kl(Beta, Beta)
 def _beta_beta(p: Any, q: Any) -> Tensor:
     return _dirichlet_dirichlet(p._dirichlet, q._dirichlet)
+
+
+@register_kl(MultivariateNormal, MultivariateNormal)
+def _multivariate(p: Any, q: Any) -> Tensor:
+    if p.event_shape != q.event_shape:
+        raise ValueError(
+            "KL-divergence between two Multivariate Normals with different event shapes cannot be computed"
+        )
+    n = p.event_shape[0]
+    shape = broadcast_shapes(tuple(p._lower.shape[:-2]), tuple(q._lower.shape[:-2]))
+    ratio = linalg.solve_triangular(
+        q._lower.expand(
+            (
+                *shape,
+                n,
+                n,
+            )
+        ),
+        p._lower.expand(
+            (
+                *shape,
+                n,
+                n,
+            )
+        ),
+        upper=False,
+    )
+    far = mahalanobis(q._lower, q.loc - p.loc)
+    return half_log_det(q._lower) - half_log_det(p._lower) + 0.5 * ((ratio**2).sum((-2, -1)) + far - n)
 
 
 @register_kl(Independent, Independent)
