@@ -9,6 +9,7 @@ from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodTy
 from typing import Any
 
 from tdsl.compiler.source import NameError, TypeError
+from tdsl.lang.frozen import FrozenDict, FrozenList
 from tdsl.lang.signature import describe, is_tensor
 
 METHODS: dict[type, frozenset[str]] = {
@@ -26,6 +27,7 @@ METHODS: dict[type, frozenset[str]] = {
     range: frozenset(("start", "stop", "step")),
     type(None): frozenset(),
 }
+METHODS |= {FrozenList: METHODS[list], FrozenDict: METHODS[dict]}
 # What would lead from a value of ours to Python's internals or to files.
 CLOSED = frozenset(
     "numpy ctypes data_ptr format format_map mro tofile dump dumps func register_hook apply_ gi_frame f_globals "

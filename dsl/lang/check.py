@@ -7,20 +7,15 @@ from collections.abc import Iterable, Sequence
 
 from tdsl.compiler.source import GradError, IndexNotationError, Label, NameError, TdslError, TypeError
 from tdsl.lang import ast
+from tdsl.lang.binding import DEFINITIONS, bound_names, target_names
 from tdsl.lang.emit import emit
+from tdsl.lang.flow import unassigned
 from tdsl.lang.scope import NAMES
 from tdsl.lang.signature import annotation_names
 
-DEFINITIONS = (ast.FuncDef, ast.ModelDef, ast.StructDef, ast.FunctionDef)
 
-
-def used_names(tree: ast.Node) -> set[str]:
-    """Every name that a script reads or writes."""
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-
-
-def check(tree: ast.File, source: ast.Source) -> list[TdslError]:
-    """All faults, in the order of the text."""
+def check(tree: ast.File, source: ast.Source, warnings: bool = False) -> list[TdslError]:
+    """All faults, in the order of the text, and what is likely to be one (W0101 to W0105) with `warnings`."""
     checker = _Checker(source)
     checker.module(tree)
     faults = checker.faults
@@ -30,45 +25,12 @@ def check(tree: ast.File, source: ast.Source) -> list[TdslError]:
             emit(tree, source, shadowed)
         except TdslError as error:
             faults.append(error)
+    if warnings:
+        from tdsl.lang.warnings import warn  # for `tdsl check` only
+
+        faults += warn(tree, source)
     faults.sort(key=lambda f: (f.span.line, f.span.column) if f.span else (0, 0))
     return faults
-
-
-def bound_names(statements: Sequence[ast.Node]) -> set[str]:
-    """The names that a body assigns, not those of functions inside it."""
-    found: set[str] = set()
-    stack = list(statements)
-    while stack:
-        n = stack.pop()
-        if isinstance(n, DEFINITIONS):
-            found.add(n.name)
-        elif isinstance(n, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
-            found |= _target_names(n.target)
-        elif isinstance(n, (ast.IndexDef, ast.FieldDecl)):
-            found.add(n.name)
-        elif isinstance(n, ast.For):
-            found |= _target_names(n.target)
-            stack.extend(n.body)
-        elif isinstance(n, ast.With):
-            found.update(name for _, name in n.items if name)
-            stack.extend(n.body)
-        elif isinstance(n, ast.If):
-            stack.extend((*n.body, *n.orelse))
-        elif isinstance(n, (ast.While, ast.Scan)):
-            stack.extend(n.body)
-        elif isinstance(n, ast.Import):
-            found.add(n.alias or n.path[-1])
-        elif isinstance(n, ast.FromImport):
-            found.update(here for _, here in n.names)
-    return found
-
-
-def _target_names(n: ast.Node) -> set[str]:
-    if isinstance(n, ast.Name):
-        return {n.id}
-    if isinstance(n, (ast.Tuple, ast.List)):
-        return {name for item in n.items for name in _target_names(item)}
-    return set()
 
 
 class _Checker:
@@ -87,7 +49,13 @@ class _Checker:
         for s in tree.body:
             if isinstance(s, (ast.FuncDef, ast.ModelDef)) and counts[s.name] == 1:
                 self.functions[s.name] = s
-        self.body(tree.body, [bound_names(tree.body)])
+        names = bound_names(tree.body)
+        self.body(tree.body, [names])
+        self.early(tree.body, frozenset(), frozenset(names - NAMES))
+
+    def early(self, body: Sequence[ast.Node], known: frozenset[str], watched: frozenset[str]) -> None:
+        for n in unassigned(body, known, watched):
+            self.add(NameError, "E0202", f"`{n.id}` has no value yet: it is assigned further down", n)
 
     def add(self, kind: type[TdslError], code: str, message: str, n: ast.Node, hint: str | None = None) -> None:
         self.faults.append(kind(message, self.source.span(n.at), code=code, hint=hint))
@@ -148,7 +116,10 @@ class _Checker:
             if p.default is not None:
                 self.expr(p.default, scopes)
         sizes = set(annotation_names([p.type for p in params]))
-        self.body(body, [*scopes, seen | sizes | extra | bound_names(body)])
+        own = bound_names(body)
+        self.body(body, [*scopes, seen | sizes | extra | own])
+        given = frozenset(seen | sizes | extra)
+        self.early(body, given, frozenset(own) - given)
 
     def forgot_colon(self, s: ast.Assign, scopes: list[set[str]]) -> bool:
         """`C[i, j] = sum[k] ...` where i and j are no variables: `:=` was meant."""
@@ -213,7 +184,7 @@ class _Checker:
             elif isinstance(n, ast.Lambda):
                 stack.append((n.body, [*here, set(n.params)], inside))
             elif isinstance(n, ast.Comprehension):
-                inner = [*here, _target_names(n.target)]
+                inner = [*here, target_names(n.target)]
                 stack.extend((x, inner, inside) for x in (n.element, *n.tests))
                 stack.append((n.source, here, inside))
             elif isinstance(n, ast.Reduction):

@@ -8,6 +8,7 @@ traceback, and whoever records an op, finds line and column of the script.
 from __future__ import annotations
 
 import ast as py
+import builtins
 from collections.abc import Sequence
 from types import CodeType
 from typing import Any
@@ -38,6 +39,12 @@ def emit(file: ast.File, source: ast.Source, shadowed: Sequence[str] = ()) -> tu
     except RecursionError:
         message = "an expression is nested too deeply"
         raise SyntaxError(message, source.span((0, 1)), code="E0109", hint="name a part of it") from None
+    except builtins.SyntaxError as error:  # what Python's compiler bounds: loops within loops
+        starts = source.starts[(error.lineno or 1) - 1]
+        message = f"this is more than can be run: {error.msg}"
+        raise SyntaxError(
+            message, source.span((starts, starts + 1)), code="E0109", hint="make a function of it"
+        ) from None
 
 
 class _Emitter:
@@ -233,8 +240,9 @@ class _Emitter:
         return [*lines, self.place(py.If(refusal, [self.place(py.Expr(raise_), test.at)], []), test.at)]
 
     def s_import(self, n: ast.Import) -> list[py.stmt]:
-        value = self.helper("import", [self.constant(n.path)], n.at)
-        return [self.store(n.alias or n.path[-1], value, n.at)]
+        whole = n.alias is None and len(n.path) > 1
+        value = self.helper("package" if whole else "import", [self.constant(n.path)], n.at)
+        return [self.store(n.alias or n.path[0], value, n.at)]
 
     def s_fromimport(self, n: ast.FromImport) -> list[py.stmt]:
         module = self.temporary()

@@ -99,6 +99,9 @@ def _python_error(error: Exception) -> TdslError:
     message = str(error) or type(error).__name__
     if isinstance(error, builtins.KeyError):
         message = f"there is no key {message}"
+    if isinstance(error, builtins.UnboundLocalError):
+        name = message.split("'")[1] if "'" in message else "a name"
+        message = f"`{name}` may have no value here: it was not assigned on the way"
     if isinstance(error, builtins.RecursionError):
         message = "functions call each other too deeply"
     result = ScriptError(message, code=code)

@@ -12,10 +12,12 @@ from typing import Any
 
 from tdsl.compiler.source import NameError, RuntimeError, TdslError
 from tdsl.lang import ast, files, scope
-from tdsl.lang.check import check, used_names
+from tdsl.lang.binding import used_names
+from tdsl.lang.check import check
 from tdsl.lang.emit import emit
 from tdsl.lang.errors import SOURCES, located
-from tdsl.lang.parse import parse_source
+from tdsl.lang.frozen import freeze
+from tdsl.lang.parse import parse_source, read
 
 
 class ScriptModule:
@@ -45,7 +47,9 @@ class Session:
 
     path: tuple[str, ...] = ()
     allow_python: bool | tuple[str, ...] = False
+    policy: files.Policy = files.DEFAULT
     modules: dict[Path, ScriptModule] = field(default_factory=dict)
+    packages: dict[tuple[Path, tuple[str, ...]], ScriptModule] = field(default_factory=dict)
     importing: list[Path] = field(default_factory=list)
 
     def load(self, file: str | Path) -> ScriptModule:
@@ -56,7 +60,7 @@ class Session:
             return self.modules[real]
         if not path.is_file():
             raise RuntimeError(f"there is no file {path.absolute()}", code="E0704")
-        module = self.run_text(path.read_text(encoding="utf-8"), str(file), real)
+        module = self.run_text(read(path), str(file), real)
         self.modules[real] = module
         return module
 
@@ -74,8 +78,9 @@ class Session:
         code, constants = emit(tree, source, shadowed)
         SOURCES[source.file] = source
         builtin = scope.names(used_names(tree))
-        builtin.update(files.functions(real))
+        builtin.update(files.functions(real, self.policy))
         builtin["$import"] = lambda path: self.importer(path, real)
+        builtin["$package"] = lambda path: self.package(path, real)
         names: dict[str, Any] = {"__builtins__": builtin, "__name__": "script", **constants}
         self.importing.append(real)
         try:
@@ -85,6 +90,17 @@ class Session:
         finally:
             self.importing.pop()
         return ScriptModule(real.stem, source.file, names)
+
+    def package(self, path: tuple[str, ...], importing: Path) -> Any:
+        """`import a.b`: the name `a`, which holds `b`; modules of one folder stand under one name."""
+        module = self.importer(path, importing)
+        for depth in range(len(path) - 1, 0, -1):
+            key = (importing, path[:depth])
+            if key not in self.packages:
+                self.packages[key] = ScriptModule(".".join(path[:depth]), str(importing.parent), {})
+            self.packages[key].tdsl_names[path[depth]] = module
+            module = self.packages[key]
+        return module
 
     def importer(self, path: tuple[str, ...], importing: Path) -> Any:
         if path[0] == "python":
@@ -98,14 +114,18 @@ class Session:
             if real in self.importing:
                 chain = " imports ".join(p.stem for p in [*self.importing[self.importing.index(real) :], real])
                 raise RuntimeError(f"modules import each other: {chain}", code="E0702")
-            return self.load(os.path.relpath(found) if not importing.is_absolute() else found)
+            known = real in self.modules
+            module = self.load(os.path.relpath(found) if not importing.is_absolute() else found)
+            if not known:
+                freeze(module.tdsl_names)
+            return module
         looked = ", ".join(folders)
         name = ".".join(path)
         hint = f"for a Python module write `import python.{name}`" if path[0] in sys.stdlib_module_names else None
         raise NameError(f"there is no module `{name}`", code="E0703", notes=(f"looked in {looked}",), hint=hint)
 
     def python(self, path: tuple[str, ...], importing: Path) -> Any:
-        allowed = self.allow_python
+        allowed = False if self.policy.sandbox else self.allow_python
         if allowed is False or (allowed is not True and (not path or path[0] not in allowed)):
             name = path[0] if path else "NAME"
             raise RuntimeError(

@@ -82,9 +82,41 @@ def parse(text: str, file: str = "<text>") -> ast.File:
 
 def parse_source(source: ast.Source) -> ast.File:
     tree = _tree(source, "file")
-    node = build(tree, source)
+    try:
+        node = build(tree, source)
+    except RecursionError:
+        raise _too_deep(source, (0, 1)) from None
     assert isinstance(node, ast.File)
+    _check_depth(node, source)
     return node
+
+
+DEPTH = 200  # levels of expressions and blocks; what follows goes down them by recursion
+
+
+def _check_depth(tree: ast.File, source: ast.Source) -> None:
+    """E0109 where the tree is too deep. Sums and products lean to the left, and are walked without recursion."""
+    stack: list[tuple[ast.Node, int]] = [(tree, 0)]
+    while stack:
+        node, depth = stack.pop()
+        if depth > DEPTH:
+            raise _too_deep(source, node.at)
+        left = node.left if isinstance(node, ast.Binary) else None
+        stack.extend((x, depth + (x is not left)) for x in ast.children(node))
+
+
+def _too_deep(source: ast.Source, at: ast.At) -> SyntaxError:
+    message = "this is nested too deeply"
+    return SyntaxError(message, source.span(at), code="E0109", hint="name a part of it")
+
+
+def read(path: str | Path) -> str:
+    """The text of a file; `SyntaxError` where it is not UTF-8."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise SyntaxError(f"{path} is not UTF-8 text: byte 0x{byte:02x} at position {error.start}") from None
 
 
 def parse_expression(text: str, file: str = "<text>") -> ast.Node:
