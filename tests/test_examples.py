@@ -35,6 +35,39 @@ def test_digits_in_python() -> None:
     assert accuracy(run(str(EXAMPLES / "digits_mlp.py"))) >= 97
 
 
+def example(name: str, *options: str) -> str:
+    return run("-m", "tdsl", "run", str(EXAMPLES / f"{name}.tdsl"), *options)
+
+
+def test_convolutions() -> None:
+    assert accuracy(example("digits_cnn", "--epochs", "2")) >= 85
+
+
+@pytest.mark.slow
+def test_convolutions_to_the_end() -> None:
+    assert accuracy(example("digits_cnn")) >= 98
+
+
+def test_a_gpt_learns_to_write() -> None:
+    text = example("char_gpt", "--steps", "31", "--letters", "10")
+    losses = [float(x) for x in re.findall(r"loss ([\d.]+)", text)]
+    assert losses[-1] < 2.8 < losses[0]
+    assert "Shall I compare thee to a summer" in text
+
+
+def test_an_autoencoder_draws() -> None:
+    text = example("vae", "--epochs", "5")
+    first, last = (float(x) for x in re.findall(r"pixels ([\d.]+)", text))
+    assert last < first - 5
+    assert len([line for line in text.splitlines() if len(line) == 16 and "epoch" not in line]) == 16
+
+
+def test_a_policy_balances() -> None:
+    text = example("reinforce", "--rounds", "10", "--games", "32", "--steps", "60")
+    first, last = (float(x) for x in re.findall(r"stands for ([\d.]+) steps", text))
+    assert last > 1.4 * first
+
+
 def test_printed_kernels_are_the_language() -> None:
     """What `ir --stage kernels` prints of the digits network, forward and backward, tdsl.index accepts again."""
     import tdsl
