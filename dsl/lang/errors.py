@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import traceback
 from collections.abc import Iterator
 from types import FrameType, TracebackType
@@ -128,6 +129,9 @@ def _of_call(
     else:
         caller = found[-2] if len(found) > 1 else found[-1]
         span, chain = _argument(caller, param, found[-1]), found[:-1]
+        given = span.text[span.column - 1 : span.end_column - 1]
+        if given.isidentifier():
+            error.message = re.sub(r"but dimension (\d+) is", rf"but dimension \1 of `{given}` is", error.message)
     error.labels = (*labels, Label(span, what))
     error.raw_span = span
     error.notes = (*error.notes, *_chain(chain))
