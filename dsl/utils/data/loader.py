@@ -24,7 +24,7 @@ from tdsl.utils.data.samplers import BatchSampler, RandomSampler, SequentialSamp
 from tdsl.utils.data.workers import Ended, Failure, Fetcher, Resume, describe_death, work
 
 _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
-JOIN = 5.0  # seconds for a worker to end before it is killed
+JOIN = 2.0  # seconds for a worker to end before it is killed
 
 
 class DataLoader:
