@@ -18,6 +18,7 @@ import types
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -262,7 +263,7 @@ def one(function: Any, peer: Any, sample: Any, random: bool, gradient: bool) -> 
 
 def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, errors: bool = True) -> Score:
     score = Score()
-    name = op.name if not op.variant_test_name else f"{op.name} ({op.variant_test_name})"
+    name = label(op)
     replaced = None if method else translated(op.op)
     try:
         function = replaced or resolve(op.name)
@@ -290,7 +291,7 @@ def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, 
             continue
         step = max(1, len(samples) // limit) if limit else 1
         for sample in samples[::step]:
-            label = f"{name} {say((sample.input, *sample.args))[:160]} {say(sample.kwargs) if sample.kwargs else ''}"
+            shown = f"{name} {say((sample.input, *sample.args))[:160]} {say(sample.kwargs) if sample.kwargs else ''}"
             score.total += 1
             try:
                 difference = one(function, peer, sample, random, gradient)
@@ -305,7 +306,7 @@ def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, 
             if difference is None:
                 score.agree += 1
             else:
-                score.why.append(f"{label}: {difference}")
+                score.why.append(f"{shown}: {difference}")
     if errors and op.error_inputs_func is not None and not method:
         try:
             bad = list(op.error_inputs("cpu"))
@@ -331,6 +332,10 @@ def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, 
     return score
 
 
+def label(op: Any) -> str:
+    return op.name if not op.variant_test_name else f"{op.name} ({op.variant_test_name})"
+
+
 def chosen(prefixes: list[str]) -> list[Any]:
     inside = [op for op in op_db if op.name in KEPT or not op.name.startswith(OUTSIDE)]
 
@@ -338,6 +343,19 @@ def chosen(prefixes: list[str]) -> list[Any]:
         return any(name == p.rstrip("$") or not p.endswith("$") and name.startswith(p) for p in prefixes)
 
     return [op for op in inside if not prefixes or wanted(op.name)]
+
+
+def write_list(options: argparse.Namespace) -> None:
+    """The operators whose samples all agree; bad inputs are not looked at."""
+    warnings.simplefilter("ignore")
+    dtypes = [getattr(torch, d) for d in options.dtypes.split(",")]
+    agreeing = []
+    for op in chosen(options.ops):
+        score = judge(op, dtypes, options.limit, False, False)
+        if score.total and score.agree == score.total:
+            agreeing.append(label(op))
+        print(f"{score.agree:4}/{score.total:<4} {label(op)}", flush=True)
+    Path(__file__).with_name("peer_agreeing.txt").write_text("\n".join(agreeing) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -348,7 +366,10 @@ def main() -> None:
     parser.add_argument("--methods", action="store_true")
     parser.add_argument("-v", action="store_true", help="show the first differences")
     parser.add_argument("-n", type=int, default=3, help="how many differences -v shows")
+    parser.add_argument("--list", action="store_true", help="write the names of what agrees to tests/peer_agreeing.txt")
     options = parser.parse_args()
+    if options.list:
+        return write_list(options)
     warnings.simplefilter("ignore")
     dtypes = [getattr(torch, d) for d in options.dtypes.split(",")]
     counts: Counter[str] = Counter()
@@ -361,8 +382,10 @@ def main() -> None:
         counts[state] += 1
         counts["samples"] += score.total
         counts["agreeing"] += score.agree
-        label = op.name if not op.variant_test_name else f"{op.name} ({op.variant_test_name})"
-        print(f"{state:8} {label:44} {score.agree:4}/{score.total:<4} {time.perf_counter() - start:6.1f} s", flush=True)
+        print(
+            f"{state:8} {label(op):44} {score.agree:4}/{score.total:<4} {time.perf_counter() - start:6.1f} s",
+            flush=True,
+        )
         if options.v:
             for why in score.why[: options.n]:
                 print("         ", why[: 400 if not os.environ.get("TRACE") else 4000])
