@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from math import prod
 
-from tdsl.autograd.engine import grad as _grad
-from tdsl.autograd.modes import enable_grad
 from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.kernel_parse import parse
 from tdsl.compiler.kernel_text import intern
 from tdsl.compiler.source import RuntimeError
-from tdsl.creation import zeros
+from tdsl.nn.patches import folded
+from tdsl.nn.windows import OUT, TAPS, Ints, per_dimension, window
 from tdsl.shapes import pad_constant
 from tdsl.tensor import Tensor, index_op, type_name
-
-Ints = int | Sequence[int]
-OUT, TAPS = "ijk", "rst"
-
-
-def per_dimension(x: Ints, rank: int, name: str = "kernel_size") -> tuple[int, ...]:
-    """One number for each spatial dimension."""
-    if isinstance(x, int):
-        return (x,) * rank
-    found = tuple(int(n) for n in x)
-    if len(found) == 1:
-        return found * rank
-    if len(found) != rank:
-        raise RuntimeError(
-            f"expected {name} to be a single integer value or a list of {rank} values, but got {name}={list(found)}"
-        )
-    return found
-
-
-def window(axis: str, tap: str, stride: int, dilation: int, padding: int) -> str:
-    """The position that a tap of a window reads, as text."""
-    text = axis if stride == 1 else f"{stride} * {axis}"
-    text += f" + {tap}" if dilation == 1 else f" + {dilation} * {tap}"
-    return text if padding == 0 else f"{text} - {padding}"
 
 
 @lru_cache(maxsize=2048)
@@ -210,7 +184,7 @@ def conv3d(
     return convolution("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
 
 
-# ---- transposed: the derivative of a convolution by its input
+# ---- transposed: a product makes the windows that each position spreads to, and folding sums them
 
 
 def transposed(
@@ -242,20 +216,12 @@ def transposed(
     channels = weight.shape[1] * groups
     if input.shape[0] == 0 or 0 in weight.shape:
         return _nothing(input, weight, bias, (input.shape[0], channels, *out))
-    with enable_grad():
-        stand_in = zeros(input.shape[0], channels, *out, dtype=input.dtype, requires_grad=True)
-        y = convolution("conv", rank, stand_in, weight, None, s, p, d, groups)
-    cut = y[tuple(slice(0, n) for n in (*y.shape[:2], *spatial))]
-    follows = input.requires_grad or weight.requires_grad
-    result = _pulled(cut, stand_in, input, follows)
-    return result if bias is None else result + bias.reshape(-1, *[1] * rank)
-
-
-def _pulled(y: Tensor, x: Tensor, seed: Tensor, follows: bool) -> Tensor:
-    """The seed pulled back from y to x: what y, linear in x, transposed makes of it."""
-    (result,) = _grad(y, (x,), seed, create_graph=follows, retain_graph=True)
-    assert result is not None
-    return result
+    n, per = input.shape[0], weight.shape[0] // groups
+    x = input.reshape(n, groups, per, prod(spatial))
+    w = weight.reshape(groups, per, prod(weight.shape[1:]))
+    columns = w.transpose(1, 2) @ x  # what each input position adds to the window it makes
+    y = folded(columns.reshape(n, channels, *taps, *spatial), out, s, p, d)
+    return y if bias is None else y + bias.reshape(-1, *[1] * rank)
 
 
 def conv_transpose1d(
@@ -282,77 +248,6 @@ def conv_transpose3d(
     return transposed("conv_transpose3d", 3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-def unfold(input: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1) -> Tensor:
-    """Sliding blocks of (N, C, H, W) as columns: (N, C R S, L)."""
-    if input.ndim == 3:
-        return unfold(input.unsqueeze(0), kernel_size, dilation, padding, stride).squeeze(0)  # type: ignore[no-any-return]
-    if input.ndim != 4:
-        raise RuntimeError(
-            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, "
-            f"but got: {list(input.shape)}"
-        )
-    k, d, p, s = (per_dimension(x, 2) for x in (kernel_size, dilation, padding, stride))
-    for what, given in (("kernel size", k), ("dilation", d), ("stride", s)):
-        if min(given) <= 0:
-            raise RuntimeError(f"{what} should be greater than zero, but got {list(given)}")
-    if min(p) < 0:
-        raise RuntimeError(f"padding should be non-negative, but got {list(p)}")
-    n, c = input.shape[:2]
-    out = tuple((input.shape[2 + q] + 2 * p[q] - d[q] * (k[q] - 1) - 1) // s[q] + 1 for q in (0, 1))
-    if min(out) <= 0:
-        raise RuntimeError(
-            f"Given input with spatial size ({input.shape[2]}, {input.shape[3]}), kernel_size={k}, dilation={d}, "
-            f"padding={p}, calculated shape of the array of sliding blocks as {out}, but its components must be at "
-            "least one."
-        )
-    if n == 0:
-        return (input.sum() * 0).expand(0, c * k[0] * k[1], out[0] * out[1]).clone()  # type: ignore[no-any-return]
-    kernel = _unfold_kernel(input.dtype.name, tuple(input.shape), out, k, s, p, d)
-    return index_op(kernel, [input]).reshape(n, c * k[0] * k[1], out[0] * out[1])  # type: ignore[no-any-return]
-
-
-@lru_cache(maxsize=512)
-def _unfold_kernel(dtype: str, x: Any, out: Any, k: Any, s: Any, p: Any, d: Any) -> Kernel:
-    places = ", ".join(window("ij"[q], "rs"[q], s[q], d[q], p[q]) for q in (0, 1))
-    zero = "0.0" if dtype.startswith(("f", "bf")) else "false" if dtype == "bool" else "0"
-    fill = f" else {zero}" if any(p) else ""
-    return intern(parse(
-        f"kernel unfold(a0: {dtype}[{','.join(map(str, x))}]) -> (y):\n"
-        f"  y[n, c, r in 0:{k[0]}, s in 0:{k[1]}, i in 0:{out[0]}, j in 0:{out[1]}] := a0[n, c, {places}{fill}]"
-    ))  # fmt: skip
-
-
-def fold(
-    input: Tensor, output_size: Ints, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1
-) -> Tensor:
-    """Columns (N, C R S, L) summed back into (N, C, H, W): the derivative of unfold."""
-    if input.ndim == 2:
-        return fold(input.unsqueeze(0), output_size, kernel_size, dilation, padding, stride).squeeze(0)  # type: ignore[no-any-return]
-    if input.ndim != 3:
-        raise RuntimeError(
-            f"Input Error: Only unbatched (3D) or batched (4D) input Tensors are supported (got {input.ndim}D)"
-        )
-    size, k = per_dimension(output_size, 2), per_dimension(kernel_size, 2)
-    taps = k[0] * k[1]
-    if input.shape[1] % taps:
-        raise RuntimeError(
-            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got "
-            f"input.size(1)={input.shape[1]} and kernel_size={k}."
-        )
-    with enable_grad():
-        stand_in = zeros(input.shape[0], input.shape[1] // taps, *size, dtype=input.dtype, requires_grad=True)
-        columns = unfold(stand_in, k, dilation, padding, stride)
-    if columns.shape[2] != input.shape[2]:
-        raise RuntimeError(
-            f"Given output_size={size}, kernel_size={k}, dilation={per_dimension(dilation, 2)}, "
-            f"padding={per_dimension(padding, 2)}, stride={per_dimension(stride, 2)}, expected size of input's "
-            "dimension "
-            f"2 to match the calculated number of sliding blocks, but got input.size(2)={input.shape[2]} and "
-            f"{columns.shape[2]} blocks."
-        )
-    return _pulled(columns, stand_in, input, input.requires_grad)
-
-
 __all__ = [
-    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "unfold",
+    "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
 ]  # fmt: skip

@@ -11,9 +11,9 @@ from tdsl.compiler.source import ValueError
 from tdsl.creation import empty, ones, zeros
 from tdsl.nn import functional as F
 from tdsl.nn import init
-from tdsl.nn.convolution import Ints, per_dimension
 from tdsl.nn.module import Module
 from tdsl.nn.parameter import Parameter
+from tdsl.nn.windows import Ints, per_dimension
 from tdsl.random import randn
 from tdsl.shapes import flatten, unflatten
 from tdsl.tensor import Tensor

@@ -16,20 +16,15 @@ from tdsl.compiler.kernel_parse import parse
 from tdsl.compiler.kernel_text import intern
 from tdsl.compiler.source import NotImplementedError, RuntimeError, ValueError
 from tdsl.elementwise import where
-from tdsl.nn.convolution import OUT, TAPS, Ints, per_dimension, window
-from tdsl.random import rand
+from tdsl.nn.windows import OUT, TAPS, Ints, per_dimension, window
 from tdsl.tensor import Tensor, from_array, index_op, op, type_name
 
-__all__ = [
-    f"{kind}_pool{rank}d" for kind in ("max", "avg", "lp", "adaptive_avg", "adaptive_max") for rank in (1, 2, 3)
-]  # fmt: skip
-__all__ += ["max_unpool1d", "max_unpool2d", "max_unpool3d", "fractional_max_pool2d", "fractional_max_pool3d"]
-__all__ += [f"{k}_with_indices" for k in ("max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool1d",
-            "adaptive_max_pool2d", "adaptive_max_pool3d", "fractional_max_pool2d",
-            "fractional_max_pool3d")]  # fmt: skip
+__all__ = [f"{kind}_pool{rank}d" for kind in ("max", "avg", "lp") for rank in (1, 2, 3)]
+__all__ += ["max_unpool1d", "max_unpool2d", "max_unpool3d"]
+__all__ += [f"max_pool{rank}d_with_indices" for rank in (1, 2, 3)]
 
 
-def _batched(name: str, rank: int, input: Tensor) -> Tensor:
+def batched(name: str, rank: int, input: Tensor) -> Tensor:
     """(N, C, ...) of (N, C, ...) or (C, ...)."""
     if input.ndim not in (rank + 1, rank + 2):
         raise RuntimeError(f"{name}() Expected {rank + 1}D or {rank + 2}D input tensor, but got {list(input.shape)}")
@@ -42,7 +37,7 @@ def _batched(name: str, rank: int, input: Tensor) -> Tensor:
     return input if input.ndim == rank + 2 else input.unsqueeze(0)  # type: ignore[no-any-return]
 
 
-def _unbatched(y: Tensor, like: Tensor, rank: int) -> Tensor:
+def unbatched(y: Tensor, like: Tensor, rank: int) -> Tensor:
     return y if like.ndim == rank + 2 else y.squeeze(0)  # type: ignore[no-any-return]
 
 
@@ -137,7 +132,7 @@ def _positions(x: Tensor, w: _Windows) -> Tensor:
     return from_array(np.ascontiguousarray(flat.reshape(prod(w.out), prod(w.k))))
 
 
-def _max_with_indices(x: Tensor, positions: Tensor, out: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def max_with_indices(x: Tensor, positions: Tensor, out: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """(values, flat positions) of the largest tap of each window, the first of equals; a NaN wins."""
     n, c = x.shape[:2]
     flat = x.reshape(n, c, -1)
@@ -154,7 +149,7 @@ def _max_with_indices(x: Tensor, positions: Tensor, out: tuple[int, ...]) -> tup
     return values.reshape(n, c, *out), indices.reshape(n, c, *out)
 
 
-def _nothing(x: Tensor, out: tuple[int, ...]) -> Tensor:
+def nothing(x: Tensor, out: tuple[int, ...]) -> Tensor:
     """Of no samples: nothing, that hangs on its input."""
     return (x.sum() * 0).expand(0, x.shape[1], *out).clone()  # type: ignore[no-any-return]
 
@@ -163,17 +158,17 @@ def _max_pool(
     rank: int, input: Tensor, size: Ints, stride: Any, padding: Ints, dilation: Ints, ceil_mode: bool, indices: bool
 ) -> Any:
     name = f"max_pool{rank}d"
-    x = _batched(name, rank, input)
+    x = batched(name, rank, input)
     w = _Windows(name, rank, x, size, stride, padding, dilation, ceil_mode)
     if x.dtype is dt.bool_:
         raise NotImplementedError(f"\"max_pool\" not implemented for '{type_name(x.dtype)}'")
     if x.shape[0] == 0:
-        values = _nothing(x, w.out)
+        values = nothing(x, w.out)
         return (values, x.new_empty(0, x.shape[1], *w.out, dtype=dt.i64)) if indices else values
     if not indices and not x.requires_grad:
-        return _unbatched(_max_values(x, w), input, rank)
-    values, places = _max_with_indices(x, _positions(x, w), w.out)
-    values, places = _unbatched(values, input, rank), _unbatched(places, input, rank)
+        return unbatched(_max_values(x, w), input, rank)
+    values, places = max_with_indices(x, _positions(x, w), w.out)
+    values, places = unbatched(values, input, rank), unbatched(places, input, rank)
     return (values, places) if indices else values
 
 
@@ -230,16 +225,16 @@ def _avg_pool(
     name = f"avg_pool{rank}d"
     if divisor == 0:
         raise RuntimeError("divisor must be not zero")
-    x = _batched(name, rank, input)
+    x = batched(name, rank, input)
     w = _Windows(name, rank, x, size, stride, padding, 1, ceil_mode)
     if x.shape[0] == 0:
-        return _nothing(x, w.out)
+        return nothing(x, w.out)
     fill = f" else {'0.0' if x.dtype.is_float else '0'}" if w.beyond else ""
     total = index_op(_kernel(x.dtype.name, tuple(x.shape), "sum", w.out, w.k, w.s, w.p, w.d, fill), [x])
     counts = _counts(x, w, include_pad, divisor)
     by: Any = (divisor or prod(w.k)) if counts is None else counts
     y = total / by if x.dtype.is_float else ew.floor_divide(total, by)
-    return _unbatched(y, input, rank)
+    return unbatched(y, input, rank)
 
 
 def _make_avg(rank: int) -> Any:
@@ -275,131 +270,6 @@ def _make_lp(rank: int) -> Any:
 lp_pool1d, lp_pool2d, lp_pool3d = map(_make_lp, (1, 2, 3))
 
 
-# ---- adaptive: windows whose bounds follow from the output size
-
-
-def _target(output_size: Any, rank: int, spatial: Sequence[int]) -> tuple[int, ...]:
-    given = [output_size] * rank if output_size is None or isinstance(output_size, int) else list(output_size)
-    if len(given) == 1:
-        given = given * rank
-    if len(given) != rank:
-        raise RuntimeError("'output_size' should contain one int" if rank == 1 else f"output_size must be {rank}")
-    out = tuple(n if g is None else int(g) for g, n in zip(given, spatial, strict=True))
-    if any(n < 0 for n in out):
-        raise RuntimeError(f"elements of output_size must be greater than or equal to 0 but received {list(out)}")
-    return out
-
-
-def _bounds(n: int, out: int) -> list[tuple[int, int]]:
-    return [(i * n // out, -(-(i + 1) * n // out)) for i in range(out)]
-
-
-def _enough(input: Tensor, rank: int) -> None:
-    if rank > 1 and input.ndim < rank + 1:
-        raise ValueError(f"Input dimension should be at least {rank + 1}")
-
-
-def _adaptive_avg(rank: int, input: Tensor, output_size: Any) -> Tensor:
-    """Separable: each dimension is a product with a matrix of means."""
-    if not input.dtype.is_float:
-        raise NotImplementedError(f"\"adaptive_avg_pool{rank}d\" not implemented for '{type_name(input.dtype)}'")
-    _enough(input, rank)
-    x = _batched(f"adaptive_avg_pool{rank}d", rank, input)
-    out = _target(output_size, rank, x.shape[2:])
-    for q in range(rank):
-        d, n = 2 + q, x.shape[2 + q]
-        if out[q] == n:
-            continue
-        if n % max(out[q], 1) == 0 and out[q]:
-            x = x.reshape(*x.shape[:d], out[q], n // out[q], *x.shape[d + 1 :]).mean(d + 1)
-            continue
-        means = np.zeros((n, out[q]))
-        for i, (a, b) in enumerate(_bounds(n, out[q])):
-            means[a:b, i] = 1 / (b - a)
-        x = (x.movedim(d, -1) @ from_array(means).to(x.dtype)).movedim(-1, d)
-    x = x.clone() if x is input else x
-    return _unbatched(x, input, rank)
-
-
-def _adaptive_max(rank: int, input: Tensor, output_size: Any, indices: bool) -> Any:
-    if not input.dtype.is_float:
-        raise NotImplementedError(f"\"adaptive_max_pool{rank}d\" not implemented for '{type_name(input.dtype)}'")
-    _enough(input, rank)
-    x = _batched(f"adaptive_max_pool{rank}d", rank, input)
-    out = _target(output_size, rank, x.shape[2:])
-    if x.shape[0] == 0 or 0 in out:
-        values, places = x.new_empty(*x.shape[:2], *out), x.new_empty(*x.shape[:2], *out, dtype=dt.i64)
-    else:
-        values, places = _max_with_indices(x, _adaptive_positions(tuple(x.shape[2:]), out), out)
-    values, places = _unbatched(values, input, rank), _unbatched(places, input, rank)
-    return (values, places) if indices else values
-
-
-def _adaptive_positions(spatial: tuple[int, ...], out: tuple[int, ...]) -> Tensor:
-    bounds = [_bounds(n, m) for n, m in zip(spatial, out, strict=True)]
-    return from_array(_window_positions(spatial, bounds))
-
-
-def _window_positions(spatial: tuple[int, ...], bounds: list[list[tuple[int, int]]]) -> Any:
-    """Flat positions in boxes given by (first, beyond) in each dimension, -1 to fill up: (boxes, taps)."""
-    rank = len(spatial)
-    most = [max(b - a for a, b in each) for each in bounds]
-    places: Any = np.zeros((1,) * (2 * rank), np.int64)
-    inside: Any = np.ones((1,) * (2 * rank), bool)
-    for q in range(rank):
-        first = np.array([a for a, _ in bounds[q]])[:, None]
-        beyond = np.array([b for _, b in bounds[q]])[:, None]
-        at = first + np.arange(most[q])[None, :]
-        shape = [1] * (2 * rank)
-        shape[q], shape[rank + q] = at.shape
-        inside = inside & (at < beyond).reshape(shape)
-        places = places * spatial[q] + at.reshape(shape)
-    flat = np.where(inside, places, -1)
-    return np.ascontiguousarray(flat.reshape(prod(len(b) for b in bounds), prod(most)))
-
-
-def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of windows that cover the input with so many outputs."""
-    return _adaptive_avg(1, input, output_size)
-
-
-def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of windows that cover the input with so many outputs."""
-    return _adaptive_avg(2, input, output_size)
-
-
-def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
-    """Means of windows that cover the input with so many outputs."""
-    return _adaptive_avg(3, input, output_size)
-
-
-def adaptive_max_pool1d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Largest of windows that cover the input with so many outputs."""
-    return _adaptive_max(1, input, output_size, return_indices)
-
-
-def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Largest of windows that cover the input with so many outputs."""
-    return _adaptive_max(2, input, output_size, return_indices)
-
-
-def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-    """Largest of windows that cover the input with so many outputs."""
-    return _adaptive_max(3, input, output_size, return_indices)
-
-
-def adaptive_max_pool1d_with_indices(input: Tensor, output_size: Any, return_indices: bool = True) -> Any:
-    return _adaptive_max(1, input, output_size, True)
-
-
-def adaptive_max_pool2d_with_indices(input: Tensor, output_size: Any, return_indices: bool = True) -> Any:
-    return _adaptive_max(2, input, output_size, True)
-
-
-def adaptive_max_pool3d_with_indices(input: Tensor, output_size: Any, return_indices: bool = True) -> Any:
-    return _adaptive_max(3, input, output_size, True)
-
-
 # ---- and back
 
 
@@ -413,7 +283,7 @@ def _unpool(
             f"Expected shape of indices to be same as that of the input tensor ({list(input.shape)}) but got indices "
             f"tensor with shape: {list(indices.shape)}"
         )
-    x, places = _batched(f"max_unpool{rank}d", rank, input), _batched(f"max_unpool{rank}d", rank, indices)
+    x, places = batched(f"max_unpool{rank}d", rank, input), batched(f"max_unpool{rank}d", rank, indices)
     k, p = per_dimension(size, rank), per_dimension(padding, rank)
     s = k if stride is None else per_dimension(stride, rank)
     usual = [(x.shape[2 + q] - 1) * s[q] + k[q] - 2 * p[q] for q in range(rank)]
@@ -433,7 +303,7 @@ def _unpool(
             f"Found an invalid max index: {int(positions.max())} (output volumes are of size {'x'.join(map(str, out))}"
         )
     made = flat.scatter(2, places.reshape(n, c, -1), x.reshape(n, c, -1))
-    return _unbatched(made.reshape(n, c, *out), input, rank)
+    return unbatched(made.reshape(n, c, *out), input, rank)
 
 
 def _make_unpool(rank: int) -> Any:
@@ -449,71 +319,3 @@ def _make_unpool(rank: int) -> Any:
 
 
 max_unpool1d, max_unpool2d, max_unpool3d = map(_make_unpool, (1, 2, 3))
-
-
-# ---- fractional (Graham, arXiv:1412.6071)
-
-
-def _fractional(
-    rank: int, input: Tensor, kernel_size: Ints, output_size: Any, output_ratio: Any, indices: bool, samples: Any
-) -> Any:
-    x = _batched(f"fractional_max_pool{rank}d", rank, input)
-    k = per_dimension(kernel_size, rank)
-    if output_size is None and output_ratio is None:
-        raise ValueError(f"fractional_max_pool{rank}d requires specifying either an output_size or an output_ratio")
-    if output_size is None:
-        ratio = (output_ratio,) * rank if isinstance(output_ratio, float) else tuple(output_ratio)
-        output_size = [int(n * r) for n, r in zip(x.shape[2:], ratio, strict=True)]
-    out = per_dimension(output_size, rank)
-    for q in range(rank):
-        if out[q] + k[q] - 1 > x.shape[2 + q]:
-            raise RuntimeError(
-                f"fractional_max_pool{rank}d_out(): pool {'height' if q == 0 else 'width'} {k[q]} too large "
-                "relative to "
-                f"input {x.shape[2 + q]}"
-            )
-    n, c = x.shape[:2]
-    if n == 0:
-        return (_nothing(x, out), x.new_empty(0, c, *out, dtype=dt.i64)) if indices else _nothing(x, out)
-    drawn = (rand(n, c, rank, dtype=x.dtype) if samples is None else samples).detach().array()
-    made = []
-    for i in range(n):
-        for j in range(c):
-            bounds = [
-                [(a, a + k[q]) for a in _starts(float(drawn[i, j, q]), x.shape[2 + q], out[q], k[q])]
-                for q in range(rank)
-            ]
-            table = from_array(_window_positions(tuple(x.shape[2:]), bounds))
-            made.append(_max_with_indices(x[i : i + 1, j : j + 1], table, out))
-    values = _joined([v for v, _ in made], n, c, out)
-    places = _joined([p for _, p in made], n, c, out)
-    values, places = _unbatched(values, input, rank), _unbatched(places, input, rank)
-    return (values, places) if indices else values
-
-
-def _joined(parts: list[Tensor], n: int, c: int, out: tuple[int, ...]) -> Tensor:
-    return op("cat", *parts, dim=0).reshape(n, c, *out)  # type: ignore[no-any-return]
-
-
-def _starts(sample: float, n: int, out: int, k: int) -> list[int]:
-    if out == 1:
-        return [n - k]
-    alpha = (n - k) / (out - 1)
-    return [int((i + sample) * alpha) - int(sample * alpha) for i in range(out - 1)] + [n - k]
-
-
-def _make_fractional(rank: int, with_indices: bool) -> Any:
-    def function(
-        input: Tensor, kernel_size: Ints, output_size: Any = None, output_ratio: Any = None,
-        return_indices: bool = with_indices, _random_samples: Any = None,
-    ) -> Any:  # fmt: skip
-        return _fractional(rank, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
-
-    function.__name__ = f"fractional_max_pool{rank}d"
-    function.__doc__ = "Max pooling over windows of random step."
-    return function
-
-
-fractional_max_pool2d, fractional_max_pool3d = _make_fractional(2, False), _make_fractional(3, False)
-fractional_max_pool2d_with_indices = _make_fractional(2, True)
-fractional_max_pool3d_with_indices = _make_fractional(3, True)

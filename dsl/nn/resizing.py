@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
-from math import floor, prod
+from math import floor
 from typing import Any
 
 import numpy as np
 
-from tdsl import elementwise as ew
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import NotImplementedError, RuntimeError, ValueError
-from tdsl.elementwise import where
-from tdsl.nn.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from tdsl.nn.adaptive import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from tdsl.nn.mixing import mix
+from tdsl.nn.windows import Array, table
 from tdsl.shapes import pad_constant, slice_dim
-from tdsl.tensor import Tensor, from_array, op
+from tdsl.tensor import Tensor, op, type_name
 
 __all__ = [
-    "affine_grid", "channel_shuffle", "grid_sample", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle",
+    "channel_shuffle", "interpolate", "pad", "pixel_shuffle", "pixel_unshuffle",
     "upsample", "upsample_bilinear", "upsample_nearest",
 ]  # fmt: skip
-
-Array = np.ndarray[Any, Any]
 
 # ---- padding
 
@@ -112,11 +109,11 @@ def _gathered(input: Tensor, pads: list[int], mode: str) -> Tensor:
         if n + before + after < 1:
             raise RuntimeError(f"input (size {n}) is too small. Calculated output size: {n + before + after}")
         if before or after:
-            x = op("take", x, from_array(np.ascontiguousarray(_PLACES[mode](n, before, after, d, input.shape))), dim=d)
+            x = op("take", x, table(_PLACES[mode](n, before, after, d, input.shape)), dim=d)
     return x.clone() if x is input else x
 
 
-# ---- resampling: separable, each dimension a sparse or a full matrix of weights
+# ---- resampling: separable, each dimension in turn mixes a few neighbours by a table of weights
 
 
 def interpolate(
@@ -155,11 +152,28 @@ def interpolate(
         )
     if needs[mode] != rank:
         raise NotImplementedError(f"Got {input.ndim}D input, but {mode} mode needs {needs[mode] + 2}D input")
-    x, aligned = input, bool(align_corners)
-    for q in range(rank):
-        matrix = _weights(input.shape[2 + q], out[q], scales[q], mode == "bicubic", aligned, antialias)
-        x = (x.movedim(2 + q, -1) @ from_array(matrix).to(input.dtype)).movedim(-1, 2 + q)
-    return x
+    return _interpolated(input, out, scales, mode, bool(align_corners), antialias)
+
+
+def _interpolated(
+    input: Tensor, out: list[int], scales: list[float | None], mode: str, aligned: bool, antialias: bool
+) -> Tensor:
+    """Each dimension in turn; bytes are computed in single precision, and rounded each time."""
+    dtype = input.dtype
+    if not dtype.is_float and dtype is not dt.u8:
+        raise NotImplementedError(f"\"compute_indices_weights_{mode}\" not implemented for '{type_name(dtype)}'")
+    x = input if dtype.is_float else input.to(dt.f32)
+    real = np.float64 if dtype is dt.f64 else np.float32
+    for q in reversed(range(len(out))):
+        n, m = x.shape[2 + q], out[q]
+        if antialias:
+            places, weights = _smooth_table(mode, n, m, aligned, scales[q], real)
+        else:
+            make = _cubic_table if mode == "bicubic" else _linear_table
+            places, weights = make(n, m, aligned, scales[q], real)
+        x = mix(x, 2 + q, places, weights)
+        x = x if dtype.is_float else (x + 0.5).floor().clamp(0, 255)
+    return x if dtype.is_float else x.to(dtype)  # type: ignore[no-any-return]
 
 
 def _sizes(
@@ -197,54 +211,73 @@ def _nearest(input: Tensor, out: list[int], scales: list[float | None], exact: b
         ratio = np.float32(1 / scales[q] if scales[q] else n / m)  # type: ignore[operator]
         at = (np.arange(m, dtype=np.float32) + np.float32(0.5 if exact else 0.0)) * ratio
         places = np.minimum(np.floor(at).astype(np.int64), n - 1)
-        x = op("take", x, from_array(places), dim=2 + q)
+        x = op("take", x, table(places), dim=2 + q)
     return x
 
 
-def _cubic(t: Array, a: float) -> Array:
-    """Keys's kernel (1981)."""
-    t = np.abs(t)
-    near = ((a + 2) * t - (a + 3)) * t * t + 1
-    far = ((t - 5) * t + 8) * t * a - 4 * a
-    return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
+def _ratio(size: int, out: int, align_corners: bool, scale: float | None) -> float:
+    """How far apart neighbouring outputs lie in the input."""
+    if align_corners:
+        return (size - 1) / (out - 1) if out > 1 else 0.0
+    return 1.0 / scale if scale is not None and scale > 0 else size / out
 
 
-@lru_cache(maxsize=256)
-def _weights(n: int, m: int, scale: float | None, cubic: bool, aligned: bool, antialias: bool) -> Array:
-    """(n, m): how much of each input goes into each output."""
-    matrix = np.zeros((n, m))
-    ratio = (n - 1) / (m - 1) if aligned and m > 1 else 0.0 if aligned else 1 / scale if scale else n / m
-    if antialias:
-        return _antialiased(matrix, ratio, cubic, aligned)
-    for j in range(m):
-        at = ratio * j if aligned else ratio * (j + 0.5) - 0.5
-        if cubic:
-            first = floor(at)
-            weights = _cubic(at - (first + np.arange(-1, 3)), -0.75)
-            for k, w in zip(range(first - 1, first + 3), weights, strict=True):
-                matrix[min(max(k, 0), n - 1), j] += w
-            continue
-        at = max(at, 0.0)
-        first = min(int(at), n - 1)
-        part = min(max(at - first, 0.0), 1.0)
-        matrix[first, j] += 1 - part
-        matrix[min(first + 1, n - 1), j] += part
-    return matrix
+def _sources(size: int, out: int, align_corners: bool, scale: float | None, real: Any) -> Array:
+    """Where outputs lie in the input; `real` is the precision that PyTorch computes them in."""
+    i, ratio = np.arange(out, dtype=real), real(_ratio(size, out, align_corners, scale))
+    return i * ratio if align_corners else (i + real(0.5)) * ratio - real(0.5)
 
 
-def _antialiased(matrix: Array, ratio: float, cubic: bool, aligned: bool) -> Array:
-    """The kernel stretched to the step where the image shrinks; weights that sum to 1."""
-    n, m = matrix.shape
-    size = 4 if cubic else 2
-    stretch = max(ratio, 1.0)
-    support = size * 0.5 * stretch
-    for j in range(m):
-        centre = ratio * (j + 0.5)
-        low, high = max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), n)
-        t = (np.arange(low, high) - centre + 0.5) / stretch
-        w = _cubic(t, -0.5) if cubic else np.maximum(1 - np.abs(t), 0.0)
-        matrix[low:high, j] = w / w.sum()
-    return matrix
+def cubic(t: Any, a: float) -> tuple[Any, Any, Any, Any]:
+    """Keys' weights of the four neighbours of a point `t` after the second."""
+    return (
+        ((a * (t + 1) - 5 * a) * (t + 1) + 8 * a) * (t + 1) - 4 * a,
+        ((a + 2) * t - (a + 3)) * t * t + 1,
+        ((a + 2) * (1 - t) - (a + 3)) * (1 - t) * (1 - t) + 1,
+        ((a * (2 - t) - 5 * a) * (2 - t) + 8 * a) * (2 - t) - 4 * a,
+    )
+
+
+def _linear_table(size: int, out: int, align_corners: bool, scale: float | None, real: Any) -> tuple[Array, Array]:
+    at = np.maximum(_sources(size, out, align_corners, scale, real), 0)
+    low = np.minimum(at.astype(np.int64), size - 1)
+    part = np.clip(at - low, 0, 1)
+    return np.stack([low, np.minimum(low + 1, size - 1)], 1), np.stack([1 - part, part], 1)
+
+
+def _cubic_table(size: int, out: int, align_corners: bool, scale: float | None, real: Any) -> tuple[Array, Array]:
+    at = _sources(size, out, align_corners, scale, real)
+    low = np.floor(at)
+    places = low.astype(np.int64)[:, None] + np.arange(-1, 3)
+    return np.clip(places, 0, size - 1), np.stack(cubic(at - low, -0.75), 1)
+
+
+def _triangle(x: Array) -> Array:
+    return np.maximum(1 - np.abs(x), 0)
+
+
+def _keys(x: Array) -> Array:
+    x, a = np.abs(x), -0.5
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def _smooth_table(
+    mode: str, size: int, out: int, align_corners: bool, scale: float | None, real: Any
+) -> tuple[Array, Array]:
+    """Anti-aliased: a filter as wide as an output's share of the input."""
+    ratio = float(real(_ratio(size, out, align_corners, scale)))
+    radius, weigh = (1.0, _triangle) if mode == "bilinear" else (2.0, _keys)
+    support = radius * max(ratio, 1.0)
+    centre = ratio * (np.arange(out) + 0.5)
+    start = np.maximum((centre - support + 0.5).astype(np.int64), 0)
+    stop = np.minimum((centre + support + 0.5).astype(np.int64), size)
+    places = start[:, None] + np.arange(max(int((stop - start).max()), 1))
+    weights = weigh((places - centre[:, None] + 0.5) / max(ratio, 1.0))
+    weights = np.where(places < stop[:, None], weights, 0.0)
+    total = weights.sum(1, keepdims=True)
+    return np.minimum(places, size - 1), weights / np.where(total == 0, 1, total)
 
 
 def upsample(
@@ -263,157 +296,6 @@ def upsample_nearest(input: Tensor, size: Any = None, scale_factor: Any = None) 
 
 def upsample_bilinear(input: Tensor, size: Any = None, scale_factor: Any = None) -> Tensor:
     return interpolate(input, size, scale_factor, "bilinear", True)
-
-
-# ---- sampling at given points (Jaderberg et al., arXiv:1506.02025)
-
-
-def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> Tensor:
-    """Points of a grid of the size (N, C, H, W) or (N, C, D, H, W), moved by affine matrices."""
-    rank = len(size) - 2
-    if not theta.dtype.is_float:
-        raise ValueError(f"Expected theta to have floating point type, but got {theta.dtype!r}")
-    if rank not in (2, 3):
-        raise NotImplementedError(
-            "affine_grid only supports 4D and 5D sizes, for 2D and 3D affine transforms, respectively. Got size "
-            f"{tuple(size)}."
-        )
-    if theta.ndim != 3 or theta.shape[-2] != rank or theta.shape[-1] != rank + 1:
-        raise ValueError(
-            f"Expected a batch of {rank}D affine matrices of shape Nx{rank}x{rank + 1} for size {tuple(size)}. Got "
-            f"{theta.shape!r}."
-        )
-    if min(size) <= 0:
-        raise ValueError(f"Expected non-zero, positive output size. Got {tuple(size)}")
-    spatial = list(size[2:])
-    axes = []
-    for n in reversed(spatial):
-        if align_corners:
-            axes.append(np.linspace(-1, 1, n) if n > 1 else np.zeros(1))
-        else:
-            axes.append((np.arange(n) + 0.5) * 2 / n - 1)
-    mesh = np.meshgrid(*reversed(axes), indexing="ij")
-    points = np.stack([*reversed(mesh), np.ones(spatial)], -1).reshape(-1, rank + 1)
-    moved = from_array(points).to(theta.dtype) @ theta.transpose(1, 2)
-    return moved.reshape(size[0], *spatial, rank)
-
-
-def grid_sample(
-    input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
-) -> Tensor:
-    """The input at the points of `grid`, (-1, -1) to (1, 1) from corner to corner."""
-    if mode not in ("bilinear", "nearest", "bicubic"):
-        raise ValueError(
-            f"nn.functional.grid_sample(): expected mode to be 'bilinear', 'nearest' or 'bicubic', but got: '{mode}'"
-        )
-    if padding_mode not in ("zeros", "border", "reflection"):
-        raise ValueError(
-            "nn.functional.grid_sample(): expected padding_mode to be 'zeros', 'border', or 'reflection', but got: "
-            f"'{padding_mode}'"
-        )
-    rank = input.ndim - 2
-    if rank not in (2, 3) or input.ndim != grid.ndim:
-        raise RuntimeError(
-            "grid_sampler(): expected 4D or 5D input and grid with same number of dimensions, but got input with sizes "
-            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
-        )
-    if input.shape[0] != grid.shape[0]:
-        raise RuntimeError(
-            f"grid_sampler(): expected grid and input to have same batch size, but got input with sizes "
-            f"{list(input.shape)} and grid with sizes {list(grid.shape)}"
-        )
-    if grid.shape[-1] != rank:
-        raise RuntimeError(
-            f"grid_sampler(): expected grid to have size {rank} in last dimension, but got grid with sizes "
-            f"{list(grid.shape)}"
-        )
-    if mode == "bicubic" and rank == 3:
-        raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
-    return _sampled(input, grid, mode, padding_mode, bool(align_corners))
-
-
-def _sampled(input: Tensor, grid: Tensor, mode: str, padding: str, aligned: bool) -> Tensor:
-    rank, spatial = input.ndim - 2, list(input.shape[2:])
-    at: list[Tensor] = []
-    for q in range(rank):
-        n = spatial[q]
-        u = grid[..., rank - 1 - q]
-        x = (u + 1) * ((n - 1) / 2) if aligned else ((u + 1) * n - 1) / 2
-        at.append(x if mode == "bicubic" else _bounded(x, n, padding, aligned))
-    if mode == "nearest":
-        return _corner(input, [ew.round(x) for x in at], None)
-    if mode == "bicubic":
-        return _bicubic(input, at, padding, aligned)
-    base = [ew.floor(x) for x in at]
-    part = [x - b.detach() for x, b in zip(at, base, strict=True)]
-    total: Any = 0.0
-    for corner in range(2**rank):
-        bits = [corner >> q & 1 for q in range(rank)]
-        weight: Any = 1.0
-        for q in range(rank):
-            weight = weight * (part[q] if bits[q] else 1 - part[q])
-        total = total + _corner(input, [b + k for b, k in zip(base, bits, strict=True)], weight)
-    return total  # type: ignore[no-any-return]
-
-
-def _bounded(x: Tensor, n: int, padding: str, aligned: bool) -> Tensor:
-    if padding == "border":
-        return x.clamp(0, n - 1)
-    if padding == "zeros":
-        return x
-    low, high = (0.0, n - 1.0) if aligned else (-0.5, n - 0.5)
-    span = high - low
-    if span == 0:
-        return x * 0
-    away = ew.abs(x - low)
-    turns = ew.floor(away.detach() / span)
-    extra = away - turns * span
-    folded = where(ew.eq(ew.remainder(turns, 2), 0), extra + low, span - extra + low)
-    return folded.clamp(0, n - 1)  # type: ignore[no-any-return]
-
-
-def _corner(input: Tensor, at: list[Tensor], weight: Any) -> Tensor:
-    """The input at whole positions, 0 outside, times the weight: (N, C, ...)."""
-    n, c = input.shape[:2]
-    spatial = list(input.shape[2:])
-    inside: Any = True
-    place: Any = 0
-    for x, m in zip(at, spatial, strict=True):
-        x = x.detach()
-        good = ew.ge(x, 0) & ew.lt(x, m)
-        inside = good if inside is True else inside & good
-        place = place * m + where(good, x, 0.0).to(dt.i64)
-    shape = list(place.shape[1:])
-    wide = place.reshape(n, 1, -1).expand(n, c, prod(shape))
-    values = op("gather", input.reshape(n, c, -1), wide, dim=2).reshape(n, c, *shape)
-    values = where(inside.unsqueeze(1), values, 0.0)
-    return values if weight is None else values * weight.unsqueeze(1)  # type: ignore[no-any-return]
-
-
-def _bicubic(input: Tensor, at: list[Tensor], padding: str, aligned: bool) -> Tensor:
-    base = [ew.floor(x).detach() for x in at]
-    weights = [_cubic_weights(x - b) for x, b in zip(at, base, strict=True)]
-    total: Any = 0.0
-    for i in range(4):
-        for j in range(4):
-            places = [
-                _bounded(b + (k - 1), n, padding, aligned)
-                for b, k, n in zip(base, (i, j), input.shape[2:], strict=True)
-            ]
-            total = total + _corner(input, places, weights[0][i] * weights[1][j])
-    return total  # type: ignore[no-any-return]
-
-
-def _cubic_weights(t: Tensor) -> list[Tensor]:
-    a = -0.75
-
-    def near(x: Tensor) -> Tensor:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
-
-    def far(x: Tensor) -> Tensor:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
 
 
 # ---- channels and space

@@ -8,9 +8,9 @@ from typing import Any
 from tdsl.compiler.source import TypeError, ValueError
 from tdsl.creation import full
 from tdsl.nn import functional as F
-from tdsl.nn.convolution import per_dimension
 from tdsl.nn.module import Module
 from tdsl.nn.parameter import Parameter
+from tdsl.nn.windows import per_dimension
 from tdsl.tensor import Tensor
 
 __all__ = [
