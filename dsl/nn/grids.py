@@ -80,7 +80,7 @@ def _taps(x: Tensor, size: int, mode: str, padding_mode: str, align_corners: boo
     at = _bounded(at, size, padding_mode, align_corners)
     if mode == "nearest":
         # Steps: the weight is 1, and its derivative 0.
-        return ew.round(at.detach()).long().unsqueeze(-1), (at - at.detach()).sign().unsqueeze(-1) + 1
+        return ew.round(at.detach()).long().unsqueeze(-1), where(table(np.zeros((), bool)), at, 1.0).unsqueeze(-1)
     low = ew.floor(at.detach())
     part = at - low
     return stack([low, low + 1], -1).long(), stack([1 - part, part], -1)

@@ -314,6 +314,9 @@ def _with_stride(cls: Layer) -> Layer:
         init(self, *args, **kwargs)
         if self.stride is None:
             self.stride = self.kernel_size
+        if cls.__name__ == "AvgPool1d":  # the one pooling layer that keeps tuples
+            for name in ("kernel_size", "stride", "padding"):
+                setattr(self, name, per_dimension(getattr(self, name), 1))
 
     cls.__init__ = __init__
     return cls
@@ -414,9 +417,20 @@ Fold = _layer(
 Unfold = _layer(
     "Unfold", F.unfold, "kernel_size dilation padding stride", kernel_size=REQUIRED, dilation=1, padding=0, stride=1
 )
-LocalResponseNorm = _layer(
-    "LocalResponseNorm", F.local_response_norm, "size alpha beta k", size=REQUIRED, alpha=1e-4, beta=0.75, k=1.0
-)
+
+
+class LocalResponseNorm(Module):
+    """Divided by a power of the mean square over `size` neighbouring channels."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class Upsample(Module):
