@@ -95,7 +95,10 @@ for _room in _ROOMS.split():
     wrap_functions(globals(), import_module(f"tdsl.{_room}").__all__)
 
 _LAZY = (
+    "amp",
     "autograd",
+    "backends",
+    "cuda",
     "distributions",
     "func",
     "inspection",
@@ -108,11 +111,22 @@ _LAZY = (
     "special",
     "utils",
 )
+_OF_ENVIRONMENT = (
+    "autocast", "are_deterministic_algorithms_enabled", "get_default_device", "get_float32_matmul_precision",
+    "get_num_interop_threads", "is_complex", "is_conj", "is_neg", "is_nonzero", "is_signed", "is_storage",
+    "set_default_device", "set_default_tensor_type", "set_float32_matmul_precision", "set_flush_denormal",
+    "set_num_interop_threads", "set_printoptions", "typename", "use_deterministic_algorithms",
+)  # fmt: skip
 _LAZY_NAMES = {
     **{
         f"{name}_window": ("tdsl.signal.windows", f"{name}_window")
         for name in ("bartlett", "blackman", "hamming", "hann", "kaiser")
     },
+    **{
+        f"{name}Tensor": ("tdsl.environment", f"{name}Tensor")
+        for name in ("Float", "Double", "Long", "Int", "Bool", "Byte")
+    },
+    **{name: ("tdsl.environment", name) for name in _OF_ENVIRONMENT},
     "index": ("tdsl.lang.index", "index"),
     "load": ("tdsl.saving", "load"),
     "vmap": ("tdsl.func", "vmap"),
@@ -152,6 +166,8 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY_NAMES:
         module, attribute = _LAZY_NAMES[name]
         return getattr(import_module(module), attribute)
+    if name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name):
+        return getattr(Tensor, name)
     if name in _OF_LINALG:
         return getattr(import_module("tdsl.linalg.older"), name)
     if name in _OF_FUNCTIONAL:

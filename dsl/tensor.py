@@ -161,7 +161,10 @@ class Tensor:
         def __abs__(self) -> Tensor: ...
         def __invert__(self) -> Tensor: ...
 
-    def __init__(self, value: Value) -> None:
+    def __init__(self, value: Any = (), *sizes: int) -> None:
+        """Of a recorded value; or, as PyTorch's own constructor, of sizes or of data in the default dtype."""
+        if value.__class__ is not Value:
+            value = _from_data(value, sizes)
         self._value = value
         self._storage: Storage | None = None
         self._chain: Chain = ()
@@ -718,6 +721,20 @@ class _Holder:
 
 
 _HOLDERS: weakref.WeakKeyDictionary[Storage, _Holder] = weakref.WeakKeyDictionary()
+
+
+def _from_data(data: Any, sizes: tuple[int, ...]) -> Value:
+    from tdsl import creation  # it makes tensors, so it imports this
+
+    if isinstance(data, int) and not isinstance(data, bool):
+        made = creation.empty(data, *sizes)
+    elif isinstance(data, Size):
+        made = creation.empty(*data)
+    elif isinstance(data, Tensor):
+        made = data.detach().clone()
+    else:
+        made = creation.tensor(data, dtype=creation.get_default_dtype())
+    return known(made.value)
 
 
 def _rebuild(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
