@@ -179,11 +179,8 @@ def chain_matmul(*matrices: Tensor, out: None = None) -> Tensor:
 
 
 def _combined(input: Tensor, product: Tensor, beta: Number, alpha: Number) -> Tensor:
-    dtype = product.dtype
-    if not dtype.is_float:
-        for name, x in (("beta", beta), ("alpha", alpha)):
-            if isinstance(x, float):
-                raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
+    if not product.dtype.is_float:
+        beta, alpha = int(beta), int(alpha)
     product = product if alpha == 1 else product * alpha
     if beta == 0:
         return product

@@ -54,6 +54,8 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         raise ValueError("min_val cannot be greater than max_val")
     if not input.dtype.signed:
         raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+    if not input.dtype.is_float:
+        min_val, max_val = int(min_val), int(max_val)
     return _in_place(input, ew.hardtanh(input, min_val, max_val), inplace)
 
 

@@ -110,8 +110,10 @@ def batch_norm(
     if not training and (running_mean is None or running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
         raise RuntimeError(f"Expected {missing} to be defined when training=False")
-    if input.ndim < 2:
+    if input.ndim < 2 and (training or input.numel()):
         raise ValueError(f"expected 2D or 3D input (got {input.ndim}D input)")
+    if input.ndim < 2:
+        return input.clone()
     _check_channels(input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if training:
         _more_than_one(input)

@@ -233,7 +233,7 @@ def _avg_pool(
     total = index_op(_kernel(x.dtype.name, tuple(x.shape), "sum", w.out, w.k, w.s, w.p, w.d, fill), [x])
     counts = _counts(x, w, include_pad, divisor)
     by: Any = (divisor or prod(w.k)) if counts is None else counts
-    y = total / by if x.dtype.is_float else ew.floor_divide(total, by)
+    y = total / by if x.dtype.is_float else ew.div(total, by, rounding_mode="trunc")
     return unbatched(y, input, rank)
 
 
