@@ -27,6 +27,9 @@ __all__ += views.__all__ + broadcasting.__all__ + parts.__all__
 
 # ---- joined
 
+# So many tensors are joined by a kernel, which fuses with what uses it but tries each of them for every element.
+_FEW = 16
+
 
 def _tensors(function: str, tensors: Sequence[Any]) -> list[Tensor]:
     if not isinstance(tensors, Sequence):
@@ -55,7 +58,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     kept = [x for x in xs if x.shape != (0,)] or xs[:1]
     dtype = result_type(*xs)
     d = wrap_dim(dim, kept[0].ndim)
-    return made(record("cat", *[value_of(x, dtype) for x in kept], dim=d), *xs)
+    op = "cat" if len(kept) <= _FEW else "join"
+    return made(record(op, *[value_of(x, dtype) for x in kept], dim=d), *xs)
 
 
 def concat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:

@@ -36,36 +36,77 @@ def test_digits_in_python() -> None:
 
 
 def example(name: str, *options: str) -> str:
-    return run("-m", "tdsl", "run", str(EXAMPLES / f"{name}.tdsl"), *options)
+    """What an example prints; `.tdsl` is run by the command, `.py` by Python."""
+    path = EXAMPLES / name
+    assert path.exists()
+    return run(*(["-m", "tdsl", "run"] if path.suffix == ".tdsl" else []), str(path), *options)
 
 
-def test_convolutions() -> None:
-    assert accuracy(example("digits_cnn", "--epochs", "2")) >= 85
+BOTH = pytest.mark.parametrize("kind", ["tdsl", "py"])
+
+
+@BOTH
+def test_convolutions(kind: str) -> None:
+    assert accuracy(example(f"digits_cnn.{kind}", "--epochs", "2")) >= 85
 
 
 @pytest.mark.slow
-def test_convolutions_to_the_end() -> None:
-    assert accuracy(example("digits_cnn")) >= 98
+@BOTH
+def test_convolutions_to_the_end(kind: str) -> None:
+    assert accuracy(example(f"digits_cnn.{kind}")) >= 98
 
 
-def test_a_gpt_learns_to_write() -> None:
-    text = example("char_gpt", "--steps", "31", "--letters", "10")
-    losses = [float(x) for x in re.findall(r"loss ([\d.]+)", text)]
-    assert losses[-1] < 2.8 < losses[0]
+def losses(text: str) -> list[float]:
+    return [float(x) for x in re.findall(r"loss ([\d.]+)", text)]
+
+
+@BOTH
+def test_a_gpt_learns_to_write(kind: str) -> None:
+    text = example(f"char_gpt.{kind}", "--steps", "31", "--letters", "10")
+    assert losses(text)[-1] < 2.8 < losses(text)[0]
     assert "Shall I compare thee to a summer" in text
 
 
-def test_an_autoencoder_draws() -> None:
-    text = example("vae", "--epochs", "5")
-    first, last = (float(x) for x in re.findall(r"pixels ([\d.]+)", text))
-    assert last < first - 5
+@pytest.mark.slow
+@BOTH
+def test_a_gpt_learns_the_sonnets(kind: str) -> None:
+    assert losses(example(f"char_gpt.{kind}"))[-1] < 0.8
+
+
+def pixels(text: str) -> tuple[float, float]:
+    """The first and the last cost of a picture's pixels; two digits are drawn, of eight lines each."""
     assert len([line for line in text.splitlines() if len(line) == 16 and "epoch" not in line]) == 16
+    found = [float(x) for x in re.findall(r"pixels ([\d.]+)", text)]
+    return found[0], found[-1]
 
 
-def test_a_policy_balances() -> None:
-    text = example("reinforce", "--rounds", "10", "--games", "32", "--steps", "60")
-    first, last = (float(x) for x in re.findall(r"stands for ([\d.]+) steps", text))
+@BOTH
+def test_an_autoencoder_draws(kind: str) -> None:
+    first, last = pixels(example(f"vae.{kind}", "--epochs", "5"))
+    assert last < first - 5
+
+
+@pytest.mark.slow
+@BOTH
+def test_an_autoencoder_draws_well(kind: str) -> None:
+    assert pixels(example(f"vae.{kind}"))[1] < 22
+
+
+def steps_stood(text: str) -> tuple[float, float]:
+    found = [float(x) for x in re.findall(r"stands for ([\d.]+) steps", text)]
+    return found[0], found[-1]
+
+
+@BOTH
+def test_a_policy_balances(kind: str) -> None:
+    first, last = steps_stood(example(f"reinforce.{kind}", "--rounds", "10", "--games", "32", "--steps", "60"))
     assert last > 1.4 * first
+
+
+@pytest.mark.slow
+@BOTH
+def test_a_policy_balances_to_the_end(kind: str) -> None:
+    assert steps_stood(example(f"reinforce.{kind}"))[1] > 95
 
 
 def test_printed_kernels_are_the_language() -> None:

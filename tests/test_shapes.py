@@ -101,3 +101,12 @@ def test_a_tensor_keeps_its_storage() -> None:
     grown = tdsl.ones(2).resize_(2, 2)
     assert grown.shape == (2, 2)
     assert grown[0].tolist() == [1.0, 1.0]
+
+
+def test_many_tensors_are_joined() -> None:
+    parts = [tdsl.full((2, 3), float(k), requires_grad=True) for k in range(300)]
+    made = tdsl.stack(parts)
+    (made * made).sum().backward()
+    assert made.shape == (300, 2, 3)
+    assert made[:, 1, 2].tolist() == [float(k) for k in range(300)]
+    assert all(x.grad is not None and x.grad.tolist() == [[2.0 * k] * 3] * 2 for k, x in enumerate(parts))

@@ -197,6 +197,14 @@ cat = define(
         refuses=lambda: [((_range(2, 3), _range(3, 1)), {"dim": 1}, "Sizes of tensors must match except")],
     )
 )  # fmt: skip
+join = define(
+    Op(
+        "join", "Many tensors joined along `dim`: a choice of one read in many would cost more than a copy.",
+        _cat_infer, _cat_vjp, library=lambda *xs, dim: np.concatenate(xs, dim),
+        reference=lambda *xs, dim: np.concatenate(xs, dim),
+        samples=lambda: [((_range(2, 3), -_range(2, 1), _range(2, 2)), {"dim": 1}), ((_range(3),), {"dim": 0})],
+    )
+)  # fmt: skip
 constant = define(
     Op(
         "constant", "A number that is part of the program.", lambda types, attrs: Type(attrs["dtype"], ()),

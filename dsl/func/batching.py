@@ -217,7 +217,7 @@ RULES: dict[str, Rule] = {
     "pad": _pad, "as_strided": _as_strided, "matmul": _matmul, "take": _take, "take_add": _take_add, "pick": _pick,
     "pick_add": _place, "pick_put": _place, "bitcast": _bitcast,
 }  # fmt: skip
-RULES |= dict.fromkeys(("slice", "slice_update", "cat", "gather", "scatter_add", "scatter_put", "scatter_mul",
+RULES |= dict.fromkeys(("slice", "slice_update", "cat", "join", "gather", "scatter_add", "scatter_put", "scatter_mul",
                         "scatter_max", "scatter_min", "unfold", "argmax", "argmin", "cumsum", "cumprod", "logcumsumexp",
                         "cummax", "cummin", "recurrence", "argsort", "sort", "topk", "kth", "middle", "mode"),
                        _along)  # fmt: skip
