@@ -29,6 +29,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write actual output into filetests")
 
 
+_PEER_SUMMARY: list[str] = []
+
+
+@pytest.fixture
+def peer_summary() -> list[str]:
+    """Lines that the end of the run shows: how much of PyTorch agrees."""
+    return _PEER_SUMMARY
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _PEER_SUMMARY:
+        terminalreporter.section("compared with PyTorch")
+    for line in _PEER_SUMMARY:
+        terminalreporter.write_line(line)
+
+
 def pytest_collect_file(parent: pytest.Collector, file_path: Path) -> pytest.Collector | None:
     is_graph = file_path.suffix == ".ir" and "graph" in file_path.parts
     return IRFile.from_parent(parent, path=file_path) if is_graph else None

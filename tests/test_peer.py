@@ -40,11 +40,21 @@ def disagreements(dtypes: list[Any], limit: int, methods: bool, errors: bool) ->
     return agree, why
 
 
-def test_listed_operators_agree(capsys: pytest.CaptureFixture[str]) -> None:
+def test_listed_operators_agree(peer_summary: list[str]) -> None:
     agree, why = disagreements([torch.float32], 1, False, False)
-    with capsys.disabled():
-        print(f"\n{len(names())} of PyTorch's operators agree, in {agree} samples", end=" ")
+    peer_summary.append(f"{len(names())} of PyTorch's operators agree as functions, in {agree} samples")
     assert agree > 300
+    assert not why, "\n".join(why[:20])
+
+
+@pytest.mark.slow
+def test_listed_operators_agree_as_methods(peer_summary: list[str]) -> None:
+    from peer_judge import chosen, label
+
+    listed = set(names())
+    methods = sum(op.method_variant is not None and label(op) in listed for op in chosen([]))
+    agree, why = disagreements([torch.float32], 1, True, False)
+    peer_summary.append(f"{methods} of PyTorch's operators agree as methods, in {agree} samples")
     assert not why, "\n".join(why[:20])
 
 
