@@ -309,6 +309,7 @@ def canonical_statement(s: Statement, tensors: Mapping[str, str] | None = None) 
 
 
 _interned: dict[str, Kernel] = {}
+_interned_ids: set[int] = set()  # of the interned kernels, which live as long as the process
 
 
 def intern(kernel: Kernel) -> Kernel:
@@ -316,7 +317,11 @@ def intern(kernel: Kernel) -> Kernel:
 
     Its name, params and axes are those of the first such kernel, with params a0, a1, ... and output y kept.
     """
-    return _interned.setdefault(f"{[p.name for p in kernel.params]}{kernel.outputs}{canonical(kernel)}", kernel)
+    if id(kernel) in _interned_ids:
+        return kernel
+    found = _interned.setdefault(f"{[p.name for p in kernel.params]}{kernel.outputs}{canonical(kernel)}", kernel)
+    _interned_ids.add(id(found))
+    return found
 
 
 def literal_dtype(text: str) -> DType:

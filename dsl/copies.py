@@ -39,7 +39,19 @@ def _copying(view: Callable[..., Any], name: str) -> Callable[..., Any]:
 as_strided_copy = _copying(parts.as_strided, "as_strided_copy")
 diagonal_copy = _copying(parts.diagonal, "diagonal_copy")
 expand_copy = _copying(broadcasting.expand, "expand_copy")
-narrow_copy = _copying(parts.narrow, "narrow_copy")
+_narrow_copy = _copying(parts.narrow, "narrow_copy")
+
+
+def narrow_copy(input: Tensor, dim: int, start: int | Tensor, length: int) -> Tensor:
+    """`narrow`, copied: the result shares nothing with `input`."""
+    if input.ndim and dim >= input.ndim:
+        raise RuntimeError(
+            "Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false. "
+            f"(dim is {dim}, the input has {input.ndim} dimensions)"
+        )
+    return _narrow_copy(input, dim, start, length)  # type: ignore[no-any-return]
+
+
 permute_copy = _copying(views.permute, "permute_copy")
 select_copy = _copying(parts.select, "select_copy")
 slice_copy = _copying(parts.slice_method, "slice_copy")

@@ -213,7 +213,7 @@ def arange(
     n = max(0, ceil((end - start) / step))
     if dtype is dt.i64:
         if int(step) == 0:
-            raise RuntimeError("step must be nonzero")
+            raise ValueError("step must be nonzero")
         n = max(0, -((int(start) - int(end)) // int(step)))
     return _steps(start, step, n, dtype, requires_grad)
 

@@ -26,6 +26,9 @@ Dims = int | Sequence[int] | None
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+MAX_RANK = 64  # dimensions of a tensor that is reduced
+
+
 def numpy_names(function: F) -> F:
     """The function, which takes NumPy's names of `dim` and `keepdim` too, as PyTorch's do."""
 
@@ -44,7 +47,13 @@ def one_dim(name: str, dim: Any, ndim: int) -> int:
     """A single dimension, counted from the start."""
     if not hasattr(dim, "__index__"):
         raise TypeError(f"{name}(): argument 'dim' must be int, not {type(dim).__name__}")
+    _check_rank(ndim)
     return wrap_dim(int(dim.__index__()), ndim)
+
+
+def _check_rank(ndim: int) -> None:
+    if ndim > MAX_RANK:
+        raise RuntimeError(f"only tensors with up to {MAX_RANK} dims are supported, not {ndim}")
 
 
 def dims_of(dim: Dims, ndim: int) -> tuple[int, ...]:
@@ -52,6 +61,7 @@ def dims_of(dim: Dims, ndim: int) -> tuple[int, ...]:
     if dim is None or (not isinstance(dim, int) and isinstance(dim, Sequence) and len(dim) == 0):
         return tuple(range(ndim))
     listed = dim if isinstance(dim, Sequence) else [dim]
+    _check_rank(ndim)
     if not every(hasattr(d, "__index__") for d in listed):
         raise TypeError(f"argument 'dim' must be tuple of ints, not {type(dim).__name__}")
     dims = [wrap_dim(int(d.__index__()), ndim) for d in listed]

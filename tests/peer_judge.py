@@ -33,6 +33,7 @@ TOLERANCE = {
     torch.float16: (2e-3, 2e-3),
     torch.bfloat16: (2e-2, 2e-2),
 }
+NOISE = {"cov": 4e-4}  # gradients that cancel to zero: what rounding alone leaves in float32
 RANDOM = frozenset(
     """
     bernoulli multinomial normal randn rand_like randn_like randint randint_like uniform cauchy exponential geometric
@@ -63,11 +64,19 @@ def dtype_of(d: torch.dtype) -> Any:
     return found
 
 
-def to_tdsl(x: Any) -> Any:
-    """A sample's argument as tdsl's: tensors copied, dtypes renamed, the rest as it is."""
+Bases = dict[tuple[int, torch.dtype], Any]
+
+
+def to_tdsl(x: Any, bases: Bases | None = None) -> Any:
+    """A sample's argument as tdsl's: tensors copied, dtypes renamed, the rest as it is.
+
+    With `bases`, what shares a storage there shares one here.
+    """
     if isinstance(x, torch.Tensor):
         if x.is_complex() or x.layout is not torch.strided:
             raise Missing("complex or sparse")
+        if bases is not None:
+            return shared(x, bases)
         plain = x.detach()
         narrow = plain.dtype in (torch.float16, torch.bfloat16)
         array = (plain.float() if narrow else plain).contiguous().numpy().copy()
@@ -82,10 +91,20 @@ def to_tdsl(x: Any) -> Any:
     if isinstance(x, torch.Size):
         return tuple(x)
     if isinstance(x, list | tuple):
-        return type(x)(to_tdsl(e) for e in x)
+        return type(x)(to_tdsl(e, bases) for e in x)
     if isinstance(x, dict):
-        return {k: to_tdsl(e) for k, e in x.items()}
+        return {k: to_tdsl(e, bases) for k, e in x.items()}
     return x
+
+
+def shared(x: torch.Tensor, bases: Bases) -> Any:
+    """The tensor as a view of its whole storage, which is copied once."""
+    key = x.untyped_storage()._cdata, x.dtype
+    if key not in bases:
+        count = x.untyped_storage().nbytes() // x.itemsize
+        bases[key] = to_tdsl(x.detach().as_strided((count,), (1,), 0))
+    made = bases[key].as_strided(tuple(x.shape), x.stride(), x.storage_offset())
+    return made.detach().requires_grad_() if x.requires_grad else made
 
 
 def copied(x: Any) -> Any:
@@ -124,7 +143,7 @@ def array_of(x: Any) -> Any:
     return np.asarray(x.detach().float() if str(x.dtype).endswith("bfloat16") else x.detach())
 
 
-def compare(mine: Any, theirs: Any, random: bool, what: str = "") -> str | None:
+def compare(mine: Any, theirs: Any, random: bool, what: str = "", noise: float = 0.0) -> str | None:
     """None when equal, else what differs."""
     a, b = outputs(mine), outputs(theirs)
     if isinstance(theirs, list | tuple) != isinstance(mine, list | tuple) or len(a) != len(b):
@@ -151,7 +170,7 @@ def compare(mine: Any, theirs: Any, random: bool, what: str = "") -> str | None:
         else:
             with np.errstate(all="ignore"):
                 scale = float(np.max(np.abs(y), initial=0, where=np.isfinite(y)))
-                atol = max(atol, rtol * scale * 0.1)
+                atol = max(atol, noise, rtol * scale * 0.1)
                 good = np.allclose(x.astype(float), y.astype(float), rtol=rtol, atol=atol, equal_nan=True)
         if not good:
             return f"{what}values {x.reshape(-1)[:5]}, not {y.reshape(-1)[:5]}"
@@ -192,7 +211,7 @@ def weights(n: int) -> Any:
     return np.cos(np.arange(n, dtype=np.float64)) + 1.5
 
 
-def backward_both(mine: Any, theirs: Any, inputs: Any, sample: Any) -> str | None:
+def backward_both(mine: Any, theirs: Any, inputs: Any, sample: Any, noise: float) -> str | None:
     ours = [t for t in flat(inputs, tdsl.Tensor) if t.requires_grad]
     peers = [t for t in flat(sample, torch.Tensor) if t.requires_grad]
     total_t: Any = 0.0
@@ -217,7 +236,7 @@ def backward_both(mine: Any, theirs: Any, inputs: Any, sample: Any) -> str | Non
             if zero is not None and np.any(array_of(zero)):
                 return f"gradient {k} is {'None' if g is None else 'not None'}"
             continue
-        difference = compare(g, h, False, f"gradient {k}: ")
+        difference = compare(g, h, False, f"gradient {k}: ", noise if h.dtype is torch.float32 else 0.0)
         if difference:
             return difference
     return None
@@ -239,7 +258,7 @@ def say(x: Any) -> str:
     return repr(x) if not isinstance(x, dict) else "{" + ", ".join(f"{k}={say(v)}" for k, v in x.items()) + "}"
 
 
-def one(function: Any, peer: Any, sample: Any, random: bool, gradient: bool) -> str | None:
+def one(function: Any, peer: Any, sample: Any, random: bool, gradient: bool, noise: float = 0.0) -> str | None:
     args = copied((sample.input, *sample.args))
     kwargs = copied(sample.kwargs)
     mine_args, mine_kwargs = to_tdsl(args), to_tdsl(kwargs)
@@ -258,7 +277,16 @@ def one(function: Any, peer: Any, sample: Any, random: bool, gradient: bool) -> 
     difference = compare(mine, theirs, random)
     if difference or not gradient or random:
         return difference
-    return backward_both(mine, theirs, (mine_args, mine_kwargs), (args, kwargs))
+    return backward_both(mine, theirs, (mine_args, mine_kwargs), (args, kwargs), noise)
+
+
+def accepted(peer: Any, sample: Any) -> bool:
+    """Whether PyTorch itself takes what its database holds for an error."""
+    try:
+        peer(sample.input, *sample.args, **sample.kwargs)
+    except Exception:
+        return False
+    return True
 
 
 def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, errors: bool = True) -> Score:
@@ -294,7 +322,7 @@ def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, 
             shown = f"{name} {say((sample.input, *sample.args))[:160]} {say(sample.kwargs) if sample.kwargs else ''}"
             score.total += 1
             try:
-                difference = one(function, peer, sample, random, gradient)
+                difference = one(function, peer, sample, random, gradient, NOISE.get(op.name, 0.0))
             except Missing as e:
                 difference = f"missing {e}"
                 if "complex" in str(e):
@@ -315,14 +343,18 @@ def judge(op: Any, dtypes: list[torch.dtype], limit: int, method: bool = False, 
         for error in bad:
             sample = error.sample_input
             try:
-                args = to_tdsl((sample.input, *sample.args))
-                kwargs = to_tdsl(sample.kwargs)
+                bases: Bases = {}
+                args = to_tdsl((sample.input, *sample.args), bases)
+                kwargs = to_tdsl(sample.kwargs, bases)
             except Exception:
+                continue
+            if accepted(peer, sample):
                 continue
             score.total += 1
             want = f"{error.error_type.__name__} {error.error_regex}"
             try:
-                function(*args, **kwargs)
+                for made in flat(function(*args, **kwargs), tdsl.Tensor):
+                    made.tolist()
                 score.why.append(f"{name} {say((sample.input, *sample.args))[:160]}: did not raise {want}")
             except Exception as e:
                 if isinstance(e, error.error_type):

@@ -105,7 +105,21 @@ def triangular_solve(
 
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q times `other` (or other times Q), Q the whole product of geqrf's reflectors."""
+    if input.ndim < 2:
+        raise RuntimeError("tdsl.ormqr: input must have at least 2 dimensions.")
+    if other.ndim < 2:
+        raise RuntimeError("tdsl.ormqr: other must have at least 2 dimensions.")
     rows, k = input.shape[-2], tau.shape[-1]
+    axis = -2 if left else -1
+    side, most = other.shape[axis], min(other.shape[axis], input.shape[-1])
+    if k != most:
+        raise RuntimeError(
+            f"tdsl.ormqr: tau.shape[-1] must be equal to min(other.shape[{axis}], input.shape[-1]): {k}, not {most}"
+        )
+    if rows != side:
+        raise RuntimeError(
+            f"tdsl.ormqr: other.shape[{axis}] must be equal to input.shape[-2], but got {side} and {rows}"
+        )
     q = eye(rows, dtype=input.dtype)
     below = tril(input[..., :k], -1) + tensor_of(np.eye(rows, k), input)
     for j in reversed(range(k)):
