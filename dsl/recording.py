@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import tdsl.compiler.ops  # noqa: F401  fills the op table
@@ -28,8 +30,11 @@ SIGNATURES = 50_000  # combinations of op, attrs and shapes remembered
 script_span: list[Span | None] = [None]
 
 
-class Mode:
-    """Grad mode, and what the engine watches while it applies a rule."""
+class _Mode(threading.local):
+    """Grad mode, what is recorded and not yet run, and what the engine watches while it applies a rule.
+
+    Each thread has its own, as in PyTorch; what `everywhere` sets holds for all of them.
+    """
 
     grad = True
     recorded = 0
@@ -44,6 +49,22 @@ class Mode:
     recompute = False  # what is recorded is computed again for a backward rather than kept
     anomaly = False
     check_nan = True
+
+    def __init__(self) -> None:
+        """Called in each thread that looks here first."""
+        self.pending: list[weakref.ref[Any]] = []
+        self.backwards: list[Any] = []  # the runs of the engine that are under way
+        self.saving: list[Any] = []  # the saved_tensors_hooks that are on
+        self.traces: list[Any] = []  # recordings that stand for every element of a batch
+
+    @classmethod
+    def everywhere(cls, **values: Any) -> None:
+        """Set for every thread that has set nothing of its own."""
+        for name, value in values.items():
+            setattr(cls, name, staticmethod(value) if isinstance(value, FunctionType) else value)
+
+
+Mode = _Mode()
 
 
 class NeedsValue(Exception):
@@ -93,8 +114,6 @@ class Tape:
 
 # The folders of our code: a frame outside them is the user's.
 _OURS = tuple(str(Path(module.__file__ or "").parent) + os.sep for module in (sys.modules["tdsl"], dispatch))
-
-_pending: list[weakref.ref[Any]] = []
 
 
 def _resolver(code: CodeType, lasti: int) -> Callable[[], Span | None]:
@@ -158,19 +177,18 @@ def record(op: str, *args: Value, **attrs: Any) -> Value:
 
 def hold(tensor: Any) -> None:
     """Remember a tensor whose value is pending."""
-    _pending.append(weakref.ref(tensor))
+    Mode.pending.append(weakref.ref(tensor))
     if Mode.recorded > LIMIT:
         flush()
 
 
 def flush(extra: Sequence[Value] = ()) -> None:
-    """Run everything that is pending and still held by somebody."""
+    """Run everything that this thread has pending and that is still held by somebody."""
     Mode.recorded = 0
     if Mode.hidden is not None and any(Mode.hidden(v) for v in extra):
         raise NeedsValue
     wanted: dict[Value, None] = {}
-    refs = _pending[:]
-    _pending.clear()
+    refs, Mode.pending = Mode.pending, []
     for ref in refs:
         tensor = ref()
         if tensor is None:
@@ -178,7 +196,7 @@ def flush(extra: Sequence[Value] = ()) -> None:
         value = tensor.pending_value()
         if value is not None and value.data is None:
             if Mode.hidden is not None and Mode.hidden(value):
-                _pending.append(ref)
+                Mode.pending.append(ref)
             else:
                 wanted[value] = None
     wanted.update((v, None) for v in extra if v.data is None)

@@ -19,13 +19,13 @@ class set_detect_anomaly:
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
         self.before = Mode.anomaly, Mode.check_nan
-        Mode.anomaly, Mode.check_nan = mode, check_nan
+        Mode.everywhere(anomaly=mode, check_nan=check_nan)
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
-        Mode.anomaly, Mode.check_nan = self.before
+        Mode.everywhere(anomaly=self.before[0], check_nan=self.before[1])
 
 
 class detect_anomaly:

@@ -88,8 +88,6 @@ def _order(roots: Sequence[Value]) -> list[Any]:
 class Run:
     """One backward."""
 
-    active: list[Run] = []
-
     def __init__(self, retain: bool, create: bool, only: set[Value] | None) -> None:
         self.retain, self.create, self.only = retain, create, only
         self.builder = _Builder(create)
@@ -110,13 +108,13 @@ class Run:
             self.add(value, g)
         needed = self._needed(order)
         self.reached = set(order) if needed is None else needed
-        self.active.append(self)
+        Mode.backwards.append(self)
         try:
             for node in reversed(order):
                 if needed is None or node in needed:
                     self._node(node)
         finally:
-            self.active.pop()
+            Mode.backwards.pop()
 
     def _node(self, node: Any) -> None:
         try:

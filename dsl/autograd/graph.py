@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tdsl.autograd.engine import Handle, Run, node_name
+from tdsl.autograd.engine import Handle, node_name
 from tdsl.compiler.autodiff import pulled
 from tdsl.compiler.graph import Value
 from tdsl.compiler.source import RuntimeError, TypeError, ValueError
@@ -106,18 +106,16 @@ class saved_tensors_hooks:
     tensor([5.4366, 5.4366])
     """
 
-    _stack: list[saved_tensors_hooks] = []
-
     def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
         self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
 
     def __enter__(self) -> None:
-        self._stack.append(self)
+        Mode.saving.append(self)
         Mode.packing = _pack
 
     def __exit__(self, *_: object) -> None:
-        self._stack.pop()
-        Mode.packing = _pack if self._stack else None
+        Mode.saving.pop()
+        Mode.packing = _pack if Mode.saving else None
 
     def packed(self, value: Value) -> Packed:
         packing, Mode.packing = Mode.packing, None
@@ -152,7 +150,7 @@ class Packed:
 
 def _pack(value: Value) -> None:
     """Hand what the gradients of a value's args need to the innermost hooks."""
-    hooks = saved_tensors_hooks._stack[-1]
+    hooks = Mode.saving[-1]
     seed = Value(None, (), None, value.type)
     rule = pulled(value, seed, tuple(a.tape is not None for a in value.args))
     given = [seed, value, *value.args]
@@ -192,7 +190,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], 
 
     def hook(k: int) -> Callable[[Tensor], None]:
         def one(gradient: Tensor) -> None:
-            run = Run.active[-1]
+            run = Mode.backwards[-1]
             seen = runs.setdefault(run, {})
             seen[k] = gradient
             if mode == "any" and len(seen) == 1:

@@ -86,7 +86,7 @@ class inference_mode:
         if Mode.inferred is None:
             from tdsl.autograd.graph import check_saved
 
-            Mode.inferred, Mode.check_saved = weakref.WeakSet(), check_saved
+            Mode.everywhere(inferred=weakref.WeakSet(), check_saved=check_saved)
         self.before.append((Mode.inference, Mode.grad))
         Mode.inference, Mode.grad = self.mode, not self.mode
 

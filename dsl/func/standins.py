@@ -36,8 +36,6 @@ _ESCAPED = "a Tensor made inside vmap was kept, and is used after vmap returned:
 class Trace:
     """One recording with stand-ins, a context manager; recordings may be nested."""
 
-    _active: list[Trace] = []
-
     def __init__(self) -> None:
         self.standins: set[Value] = set()
         self._reaches: dict[Value, bool] = {}
@@ -73,19 +71,19 @@ class Trace:
         return found[value]
 
     def __enter__(self) -> Trace:
-        Trace._active.append(self)
+        Mode.traces.append(self)
         Mode.hidden, Mode.assigning = _hidden, _assigning
         return self
 
     def __exit__(self, *_: object) -> None:
         self._mark()
-        Trace._active.remove(self)
-        if not Trace._active:
+        Mode.traces.remove(self)
+        if not Mode.traces:
             Mode.hidden = Mode.assigning = None
 
     def _mark(self) -> None:
         """Mark what still lives of this recording."""
-        for ref in recording._pending:
+        for ref in Mode.pending:
             holder = ref()
             value = None if holder is None else holder.pending_value()
             if value is not None and value.data is None and self.reaches(value):
@@ -93,12 +91,12 @@ class Trace:
 
 
 def _hidden(value: Value) -> bool:
-    return any(trace.reaches(value) for trace in Trace._active)
+    return any(trace.reaches(value) for trace in Mode.traces)
 
 
 def _assigning(old: Value, new: Value) -> None:
     """A tensor from outside may not become one that differs from element to element."""
-    for trace in Trace._active:
+    for trace in Mode.traces:
         if old.serial < trace.start and trace.reaches(new) and not trace.reaches(old):
             raise RuntimeError(_IN_PLACE)
 
