@@ -47,7 +47,7 @@ BOTH = pytest.mark.parametrize("kind", ["tdsl", "py"])
 
 @BOTH
 def test_convolutions(kind: str) -> None:
-    assert accuracy(example(f"digits_cnn.{kind}", "--epochs", "2")) >= 85
+    assert accuracy(example(f"digits_cnn.{kind}", "--epochs", "1")) >= 70
 
 
 @pytest.mark.slow
