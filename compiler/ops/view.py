@@ -111,6 +111,9 @@ def _reshape_kernel(types: tuple[Type, ...], result: Type, attrs: Attrs) -> Kern
             for k in reversed(old):
                 n = x.shape[k]
                 first = all(x.shape[q] == 1 for q in old[: old.index(k)])
+                if n == 0:  # no element is read, and nothing is divided by the size
+                    index[k] = inner
+                    continue
                 index[k] = index_const(0) if n == 1 else inner if first else call("mod", inner, of_size(n))
                 inner = inner if n == 1 else call("floordiv", inner, of_size(n))
         return [simplify(e, ranges) for e in index]
