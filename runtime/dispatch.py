@@ -170,7 +170,7 @@ def _plan(key: tuple[int, ...], order: Sequence[Value], outputs: Sequence[int]) 
     program, sizes = _program(order, outputs)
     plan = _plans[key] = Plan(program, sizes, _kernels)
     counters.plans += 1
-    if len(_plans) > MAX_PLANS:
+    while len(_plans) > 1 and (len(_plans) > MAX_PLANS or _kernels.crowded):
         _plans.popitem(last=False)
     return plan
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
+from pathlib import Path
 
 from tdsl.compiler import pipeline
 from tdsl.compiler.kernel import Kernel
@@ -13,10 +15,24 @@ from tdsl.compiler.lower.microkernel import micro_kernel
 from tdsl.compiler.target import Target
 from tdsl.runtime import jit
 
-LIMIT = 2000  # kernels kept: each has memory maps of its own, and a process may have about 65,000
+LIMIT = 2000  # kernels kept for programs to come
+MAPS_A_KERNEL = 6  # memory maps that a loaded kernel takes at most: code, constants, unwinding, and what lies between
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+def _most_alive() -> int:
+    """Kernels that may be loaded at once: half of the memory maps that the system grants a process. LLVM ends the
+    process when it can get no more."""
+    try:
+        granted = int(Path("/proc/sys/vm/max_map_count").read_text())
+    except (OSError, ValueError):
+        granted = 65530  # Linux's own default; elsewhere there is no such limit
+    return max(LIMIT + 500, granted // (2 * MAPS_A_KERNEL))
+
+
+ALIVE = _most_alive()
+
+
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Compiled:
     """A kernel's machine code; it lives as long as this object does."""
 
@@ -31,6 +47,12 @@ class KernelCache:
         self.target = target
         self.compiled = 0  # how many were compiled in all
         self._kernels: OrderedDict[str, Compiled] = OrderedDict()
+        self._alive: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more kernels are loaded, here and by plans, than the process has memory maps for."""
+        return len(self._alive) > ALIVE
 
     def get(self, kernel: Kernel) -> Compiled:
         key = canonical(kernel)
@@ -49,7 +71,9 @@ class KernelCache:
         for name in module.externals:
             self._micro_kernel(name)
         entry = module.funcs[-1]
-        return Compiled(jit.load(pipeline.emit(module, self.target), entry.name, self.target), entry.workspaces)
+        made = Compiled(jit.load(pipeline.emit(module, self.target), entry.name, self.target), entry.workspaces)
+        self._alive.add(made)
+        return made
 
     def _micro_kernel(self, name: str) -> None:
         if jit.is_registered(name):
@@ -60,4 +84,4 @@ class KernelCache:
         self.compiled += 1
 
     def clear(self) -> None:
-        self._kernels.clear()
+        self._kernels.clear()  # plans may hold some of them still

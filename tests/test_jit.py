@@ -120,3 +120,24 @@ def test_assembly_is_text_of_this_machine() -> None:
     text = jit.assembly(llvm.emit(add_one("shown"), HOST), HOST)
 
     assert "shown" in text and "ret" in text
+
+
+def test_loaded_kernels_leave_room_for_memory_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans give up their kernels before the system runs out of memory maps, which would end the process."""
+    import tdsl
+    from tdsl.runtime import dispatch, kernels
+
+    cache = dispatch._kernels
+    before = len(cache._alive)
+    monkeypatch.setattr(kernels, "LIMIT", len(cache._kernels) + 10)
+    monkeypatch.setattr(kernels, "ALIVE", before + 20)
+    plans = len(dispatch._plans)
+    x = tdsl.arange(6.0).reshape(2, 3)
+    for k in range(40):
+        y = x + 1
+        for bit in range(6):
+            y = y.sin() if k >> bit & 1 else y.cos()
+        assert y.isfinite().all()
+        assert len(cache._alive) <= before + 20 + 3
+    assert len(dispatch._plans) <= plans + 25
+    assert (x + 1).tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
