@@ -118,6 +118,7 @@ _OF_ENVIRONMENT = (
     "set_num_interop_threads", "set_printoptions", "typename", "use_deterministic_algorithms",
 )  # fmt: skip
 _LAZY_NAMES = {
+    "ir": ("tdsl.inspection", "ir"),
     **{
         f"{name}_window": ("tdsl.signal.windows", f"{name}_window")
         for name in ("bartlett", "blackman", "hamming", "hann", "kaiser")

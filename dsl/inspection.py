@@ -19,6 +19,7 @@ from tdsl.compiler.graph import Value
 from tdsl.compiler.program import KernelStep, Program
 from tdsl.compiler.source import ValueError
 from tdsl.runtime import dispatch, jit
+from tdsl.tensor import Tensor
 
 LOOPS_SHOWN = "parallel"  # what a person reads, and other tools' MLIR accepts; vectors and expanded maths come after
 STAGES = ("graph", "grad", "kernels", "loops", "llvm", "asm")
@@ -86,3 +87,18 @@ def program_of(values: Sequence[Value]) -> Inspected:
     outputs = [place[v] for v in pending]
     _, sizes = generalize.describe(order, outputs)
     return Inspected(pipeline.compile_graph(generalize.build(order, outputs, sizes)))
+
+
+def ir(*tensors: Tensor, stage: str = "kernels", after: str | None = None) -> str:
+    """The program that would compute these tensors now, as text of a stage, one of STAGES; nothing is run.
+
+    `after` names the last pass to apply (graph and loops). ValueError where every tensor's elements are known.
+
+    >>> import tdsl
+    >>> x = tdsl.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> print(tdsl.ir((x.exp() - x).sum(1)))
+    kernel k0(a0: f32[2,2]) -> (y):
+      y[i] := sum[j] (exp(a0[i, j]) - a0[i, j])
+    <BLANKLINE>
+    """
+    return program_of([t.value for t in tensors]).text(stage, after)

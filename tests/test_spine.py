@@ -220,3 +220,13 @@ def test_forgotten_signatures_find_no_other_program(monkeypatch: pytest.MonkeyPa
     for n in range(2, 12):
         found = (tdsl.ones(n) * 2).sum() if n % 2 else (tdsl.ones(n) + 3).amax()
         assert float(found) == (2.0 * n if n % 2 else 4.0)
+
+
+@pytest.mark.parametrize("stage", ["graph", "grad", "kernels", "loops", "llvm", "asm"])
+def test_every_stage_of_a_tensors_program_is_text(stage: str) -> None:
+    x = tdsl.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    (x.exp() * x).sum().backward()
+    text = tdsl.ir(x.grad, stage=stage)
+    assert {"graph": "exp", "grad": "exp", "kernels": "exp(a0[i, j])", "loops": "math.exp"}.get(stage, "k0") in text
+    with pytest.raises(ValueError, match="known already"):
+        tdsl.ir(tdsl.tensor([1.0]))
