@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tdsl.compiler.graph import Graph, Op, Sym, Type
+from tdsl.compiler.graph import Graph, Op, Shape, Sym, Type
 from tdsl.compiler.kernel import Kernel
 
 
@@ -30,6 +30,7 @@ class LibraryStep:
     attrs: Mapping[str, Any]
     inputs: tuple[int, ...]
     output: int
+    shapes: tuple[Shape, ...]  # of the inputs as the op sees them: a slot may hold them under another shape
 
 
 Step = KernelStep | LibraryStep

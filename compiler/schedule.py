@@ -184,7 +184,8 @@ def _assemble(
             continue
         assert item.op is not None
         inputs = tuple(slots.slot[a] for a in item.args)
-        steps.append(LibraryStep(item.op, item.attrs, inputs, slots.make(item)))
+        shapes = tuple(a.shape for a in item.args)
+        steps.append(LibraryStep(item.op, item.attrs, inputs, slots.make(item), shapes))
     outputs = []
     for out in fusion.graph.outputs:
         out = aliases.get(out, out)

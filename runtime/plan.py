@@ -217,5 +217,7 @@ class Plan:
 
     def _call_library(self, step: LibraryStep, held: Sequence[Buffer], arena: Buffer) -> None:
         assert step.op.library is not None
-        arrays = [self._array(k, held, arena) for k in step.inputs]
+        arrays = [
+            self._array(k, held, arena).reshape(self._shape(s)) for k, s in zip(step.inputs, step.shapes, strict=True)
+        ]
         self._array(step.output, held, arena)[...] = step.op.library(*arrays, **step.attrs)

@@ -38,6 +38,12 @@ def test_two_thousand_in_every_way(first: int) -> None:
     assert not found, "\n\n".join(found)
 
 
+def test_a_library_function_sees_the_shape_of_its_argument() -> None:
+    """A slot that two shapes share was once handed over under the other shape."""
+    program = Program.random(1380)
+    assert not differences(program, computed(program), interpreted(program), "compiled")
+
+
 @pytest.mark.parametrize("seed", [34, 1293])
 def test_empty_tensors_are_flattened_and_summed(seed: int) -> None:
     """A size of 0 was once divided by, where the elements of an empty tensor were counted off."""
