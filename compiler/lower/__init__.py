@@ -3,7 +3,8 @@
 from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.loops import Module
 from tdsl.compiler.lower.collapse import collapse
-from tdsl.compiler.lower.contraction import match
+from tdsl.compiler.lower.contraction import match, match_indexed
+from tdsl.compiler.lower.indexed import lower_indexed
 from tdsl.compiler.lower.nest import lower_nest
 from tdsl.compiler.lower.product import lower_contraction
 from tdsl.compiler.target import Target
@@ -15,6 +16,9 @@ def lower_kernel(kernel: Kernel, target: Target) -> Module:
     contraction = match(kernel)
     if contraction is not None:
         return lower_contraction(kernel, contraction, target)
+    indexed = match_indexed(kernel)
+    if indexed is not None:
+        return lower_indexed(kernel, indexed, target)
     return lower_nest(kernel, target)
 
 

@@ -129,6 +129,10 @@ class Access:
                 return False
         return True
 
+    def reading(self, e: Expr, binder: Binder) -> float:
+        """What the reads of `e` cost a point where vectors run along `binder`."""
+        return sum(self._cost_of_read(seen, binder.name) for seen in self.walk(e)) / self._used(extent(binder))
+
     def _used(self, n: int) -> float:
         """The part of the lanes that a loop of n iterations fills."""
         n = max(n, 1)

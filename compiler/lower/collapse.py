@@ -6,7 +6,7 @@ vectors fuller, and reductions of several axes become reductions of one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tdsl.compiler.graph import Size
@@ -30,8 +30,13 @@ from tdsl.compiler.kernel import (
 from tdsl.compiler.lower.sizes import product
 
 
-def collapse(kernel: Kernel) -> Kernel:
+Apart = Callable[[str, str], bool]
+
+
+def collapse(kernel: Kernel, apart: Apart = lambda a, b: False) -> Kernel:
     """The kernel with as few axes as there can be; the tensors' elements lie where they lay.
+
+    apart(a, b): these neighbours stay two axes.
 
     >>> from tdsl.compiler.kernel_parse import parse
     >>> k = collapse(parse("kernel k(x: f32[4,1,8]) -> (y):\\n  y[i, j, q] := x[i, j, q]"))
@@ -39,7 +44,7 @@ def collapse(kernel: Kernel) -> Kernel:
     ((32,), 1)
     """
     kernel = _squeeze(kernel)
-    while (merge := _find(kernel)) is not None:
+    while (merge := _find(kernel, apart)) is not None:
         kernel = _merged(kernel, merge)
     return kernel
 
@@ -118,8 +123,8 @@ class _Merge:
     dims: dict[str, int] = field(default_factory=dict)
 
 
-def _find(kernel: Kernel) -> _Merge | None:
-    facts = _Facts(kernel)
+def _find(kernel: Kernel, apart: Apart) -> _Merge | None:
+    facts = _Facts(kernel, apart)
     for (s, _), (a, b) in facts.neighbours.items():
         merge = _Merge()
         if facts.closed(s, a, b, merge):
@@ -130,8 +135,8 @@ def _find(kernel: Kernel) -> _Merge | None:
 class _Facts:
     """Where every axis stands: beside which, and in which subscripts."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+    def __init__(self, kernel: Kernel, apart: Apart) -> None:
+        self.kernel, self.apart = kernel, apart
         self.params = {p.name: p.shape for p in kernel.params}
         self.defined = {s.name: k for k, s in enumerate(kernel.body) if isinstance(s, Definition)}
         self.neighbours: dict[tuple[int, str], tuple[Binder, Binder]] = {}
@@ -155,7 +160,7 @@ class _Facts:
 
     def _beside(self, statement: int, binders: tuple[Binder, ...]) -> None:
         for a, b in zip(binders, binders[1:], strict=False):
-            if a.lo == 0 and b.lo == 0:
+            if a.lo == 0 and b.lo == 0 and not self.apart(a.name, b.name):
                 self.neighbours[statement, a.name] = (a, b)
 
     def closed(self, statement: int, a: Binder, b: Binder, merge: _Merge) -> bool:

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from tdsl.compiler.graph import Size
-from tdsl.compiler.kernel import Axis, Binder, Call, Const, Definition, Kernel, Read, Reduce, walk
+from tdsl.compiler.kernel import (
+    Axis,
+    Binder,
+    Call,
+    Const,
+    Definition,
+    Expr,
+    Kernel,
+    Read,
+    Reduce,
+    call,
+    free_axes,
+    walk,
+)
 from tdsl.compiler.lower.access import extent
 from tdsl.compiler.lower.microkernel import dot_tile, outer_tile
 from tdsl.compiler.target import Target
@@ -103,6 +118,100 @@ def _in_one_block(k: Binder) -> bool:
     return isinstance(k.hi, int) and k.hi <= KC
 
 
+# ---------------------------------------------------------------------------------- through any index map
+
+SMALLEST = 1 << 13  # multiply-adds that are worth panels
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """out[batch, outer, m, n] := epilogue(sum[k] a(batch, k, m) * b(batch, outer, k, n)): a and b are any expressions.
+
+    Each of batch, outer, m, n, k is a list of axes, taken row-major as one; n ends with the output's last axis.
+    A convolution is one: its filters are m, its images outer, and its pixels n, read through the kernel's index map.
+    """
+
+    definition: Definition
+    reduce: Reduce
+    a: Expr
+    b: Expr
+    batch: tuple[Binder, ...]
+    outer: tuple[Binder, ...]
+    m: tuple[Binder, ...]
+    n: tuple[Binder, ...]
+
+
+def match_indexed(kernel: Kernel) -> Indexed | None:
+    """The kernel as a sum of products whose operands are packed through their index maps; None: it is not one."""
+    if len(kernel.body) != 1 or not isinstance(kernel.body[0], Definition):
+        return None
+    d = kernel.body[0]
+    reduces = [e for e in walk(d.expr) if isinstance(e, Reduce)]
+    if len(reduces) != 1 or not d.dtype.is_float or d.binders == ():
+        return None
+    (e,) = reduces
+    body = e.body
+    if e.op != "sum" or not e.dtype.is_float or not isinstance(body, Call) or body.fn != "mul":
+        return None
+    if any(b.lo != 0 for b in (*e.binders, *d.binders)) or any(isinstance(x, Read) and x.checked for x in walk(d.expr)):
+        return None
+    if free_axes(e) - {b.name for b in d.binders} or _under_condition(d.expr, e):
+        return None
+    return _indexed(d, e, body.args[0], body.args[1])
+
+
+def _under_condition(root: Expr, target: Reduce) -> bool:
+    """Whether `target` may not be needed everywhere: it stands in a branch."""
+    return any(isinstance(x, Call) and x.fn == "where" and any(y is target for a in x.args[1:] for y in walk(a))
+               for x in walk(root))  # fmt: skip
+
+
+def _indexed(d: Definition, e: Reduce, first: Expr, second: Expr) -> Indexed | None:
+    last = d.binders[-1].name
+    axes = [free_axes(first), free_axes(second)]
+    if last in axes[0]:
+        first, second, axes = second, first, axes[::-1]
+    if last in axes[0] or last not in axes[1]:
+        return None
+    if e.guard is not None:
+        guarded = _guarded(e.guard, first, second, axes)
+        if guarded is None:
+            return None
+        first, second = guarded
+    used = axes[0] | axes[1]
+    if any(b.name not in used for b in d.binders) or not any(axes[0] & axes[1] & {b.name} for b in e.binders):
+        return None
+    batch = tuple(b for b in d.binders if b.name in axes[0] and b.name in axes[1])
+    m = tuple(b for b in d.binders if b.name in axes[0] and b.name not in axes[1])
+    right = [b.name in axes[1] and b.name not in axes[0] for b in d.binders]
+    start = len(right) - next((k for k, r in enumerate(reversed(right)) if not r), len(right))
+    n, outer = d.binders[start:], tuple(b for b, r in zip(d.binders[:start], right, strict=False) if r)
+    if extents(m) < 4 or extents(n) < 8 or extents(e.binders) < 8:
+        return None
+    if extents(m) * extents(n) * extents(e.binders) < SMALLEST:
+        return None
+    if d.dtype is not e.dtype and extents(e.binders) > WHOLE_K:
+        return None
+    return Indexed(d, e, first, second, batch, outer, m, n)
+
+
+def _guarded(guard: Expr, first: Expr, second: Expr, axes: list[set[str]]) -> tuple[Expr, Expr] | None:
+    """The operands where the guard's points alone count: the other points are 0 in the one that has all its axes."""
+    named = free_axes(guard)
+    for at, operand in ((1, second), (0, first)):
+        if named <= axes[at]:
+            chosen = call("where", guard, operand, Const(0.0, operand.dtype))
+            return (first, chosen) if at else (chosen, second)
+    return None
+
+
+def extents(binders: Sequence[Binder]) -> int:
+    return prod(extent(b) for b in binders)
+
+
+WHOLE_K = 2048  # elements of K up to which panels hold all of them
+
+
 # ------------------------------------------------------------------------------------------------ the form
 
 SMALL = 64  # rows or columns up to which packing is not paid back where both operands are read along K
@@ -155,4 +264,4 @@ def _adjacent(o: Operand, axis: Binder, shapes: dict[str, tuple[Size, ...]]) -> 
     return all(n == 1 for n in shapes[o.read.tensor][o.axes.index(axis.name) + 1 :])
 
 
-__all__ = ["Contraction", "Form", "Operand", "choose", "match"]
+__all__ = ["WHOLE_K", "Contraction", "Form", "Indexed", "Operand", "choose", "extents", "match", "match_indexed"]

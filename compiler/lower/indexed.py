@@ -1,0 +1,358 @@
+"""Sums of products whose operands are any expressions: convolutions and their gradients, and whatever is like them.
+
+The operands are packed through their index maps, so that padding, strides, dilation and fused producers cost a pass
+over a panel that stays in the cache; then the micro-kernels of `product` multiply the panels (what is called implicit
+im2col: Chetlur et al., cuDNN, arXiv 1410.0759, section 3.1). A is packed once for all; a strand of work packs a panel
+of B after another into space of its own, and multiplies it with all of A. Strands depend on shapes only and K is summed
+in order, so results are the same for any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tdsl.compiler.graph import Size, Sym
+from tdsl.compiler.kernel import Axis, Binder, Expr, Kernel, Read, Reduce, call, of_size, rewrite
+from tdsl.compiler.kernel import index_const as ic
+from tdsl.compiler.loops import SSA, MemRef, Module, Workspace
+from tdsl.compiler.lower.access import Access
+from tdsl.compiler.lower.contraction import WHOLE_K, Indexed, extents
+from tdsl.compiler.lower.microkernel import micro_kernel_args, micro_kernel_name, outer_tile
+from tdsl.compiler.lower.nest import Nest
+from tdsl.compiler.lower.packing import transpose
+from tdsl.compiler.lower.part import Groups, Inner, Part, part_kernel, sum_param
+from tdsl.compiler.lower.points import Points, Scope
+from tdsl.compiler.lower.scalars import memory_type
+from tdsl.compiler.target import Target
+
+KC = 1024  # elements of K packed at a time, where they are too many to be packed at once
+CHUNK = 128  # of them, transposed at a time: they stay in the first-level cache
+STRANDS = 32  # at most
+MACS_A_COST = 32  # multiply-adds that cost as much as one scalar op elsewhere
+TURNING = 1.5  # what a copy through a transposition costs, to a straight one
+
+
+def lower_indexed(kernel: Kernel, indexed: Indexed, target: Target) -> Module:
+    return _IndexedProduct(kernel, indexed, target).module()
+
+
+class _IndexedProduct(Nest):
+    """The loops around the micro-kernel. Points, memory and sizes are `Nest`'s."""
+
+    def __init__(self, kernel: Kernel, c: Indexed, target: Target) -> None:
+        super().__init__(kernel, target)
+        self.c, self.dtype = c, c.reduce.dtype
+        k = c.reduce.binders
+        self.k, self.lanes = k, target.lanes(self.dtype.bits)
+        self.mr, self.nr = outer_tile(self.dtype, _static(c.m), _static(c.n), target)
+        self.name = micro_kernel_name("outer", self.dtype, self.mr, self.nr)
+        self.whole_k = c.definition.dtype is not self.dtype or isinstance(_static(k), int) and extents(k) <= WHOLE_K
+        self.a = self._operand("a", c.a, {"batch": c.batch, "k": k, "m": c.m}, "m", self.mr)
+        self.right = self._operand("b", c.b, {"batch": c.batch, "outer": c.outer, "k": k, "n": c.n}, "n", self.nr)
+        self.epilogue = self._epilogue()
+        one = self.b.constant(1)
+        self.total = {name: self._total(axes, one) for name, axes in self._groups().items()}
+
+    def _groups(self) -> dict[str, tuple[Binder, ...]]:
+        c = self.c
+        return {"batch": c.batch, "outer": c.outer, "m": c.m, "n": c.n, "k": self.k}
+
+    def _total(self, axes: Sequence[Binder], one: SSA) -> SSA:
+        for x in axes:
+            one = self.b.mul(one, self.points.size(x.hi))
+        return one
+
+    # ---- parts
+
+    def _points(self, kernel: Kernel) -> Points:
+        for s in kernel.sizes():
+            self._made_size(s)
+        prefix = f"{kernel.outputs[0]}."
+        memory = {prefix + name: ssa for name, ssa in self.memory.items()}
+        numbers = {prefix + name: ssa for name, ssa in self.points.numbers.items()}
+        return Points(self.b, kernel, memory, numbers, self.sizes, self.errors, self._reduce)
+
+    def _part(self, kernel: Kernel, groups: Groups) -> Part:
+        return Part.of(self.b, kernel, groups, self._points)
+
+    def _operand(self, name: str, expr: Expr, groups: Groups, along: str, width: int) -> _Operand:
+        binders = [x for axes in groups.values() for x in axes]
+        kernel = part_kernel(self.kernel, name, expr, groups, binders)
+        part = self._part(kernel, groups)
+        access = Access(kernel, self.target, set())
+        by_k = access.reading(part.definition.expr, part.groups["k"][-1]) * TURNING
+        turned = by_k < access.reading(part.definition.expr, part.groups[along][-1])
+        exact = width % self.lanes == 0 or width <= self.lanes
+        return _Operand(self, part, along, width, turned and exact and self.lanes in (4, 8, 16))
+
+    def _epilogue(self) -> Part:
+        d, e = self.c.definition, self.c.reduce
+        sums = Read("sum", tuple(Axis(x.name) for x in d.binders), e.dtype)
+        expr = rewrite(d.expr, lambda x: sums if x is e else None)
+        kernel = Kernel(self.kernel.name, (*self.kernel.params, sum_param(d, e)), self.kernel.body, self.kernel.outputs)
+        groups = {k: v for k, v in self._groups().items() if k != "k"}
+        return self._part(part_kernel(kernel, "y", expr, groups, d.binders), groups)
+
+    # ---- the whole
+
+    def module(self) -> Module:
+        b, c = self.b, self.c
+        self.capacity = self._capacity()
+        self.panels = self._ceil("n", self.nr)
+        self.rows = self._ceil("m", self.mr)
+        self.blocks = b.mul(self.total["outer"], self.panels)
+        count = extents(c.outer) * -(-extents(c.n) // self.nr)
+        symbolic = any(isinstance(x.hi, Sym) for x in (*c.outer, *c.n))
+        self.strands = STRANDS if symbolic else max(1, min(STRANDS, count))
+        rows = call("floordiv", call("add", _product(c.m), ic(self.mr - 1)), ic(self.mr))
+        self.a_space = self._workspace("packed_a", call("mul", rows, self.a.region()))
+        self.b_space = self._workspace("packed_b", call("mul", ic(self.strands), self.right.region()))
+        self.tiles = self._workspace("tiles", ic(self.strands * self.mr * self.nr))
+        empty = Scope({}, {})
+        b.for_(b.constant(0), self.total["batch"], b.constant(1), (), lambda t, _: self._batch(t, empty))
+        return Module([self.function()], {self.name: micro_kernel_args(self.dtype)})
+
+    def _capacity(self) -> Expr:
+        """Elements of K that a panel has room for: whole vectors."""
+        if not self.whole_k:
+            return ic(KC)
+        k, lanes = _product(self.k), self.lanes
+        return call("mul", call("floordiv", call("add", k, ic(lanes - 1)), ic(lanes)), ic(lanes))
+
+    def _ceil(self, group: str, by: int) -> SSA:
+        b, n = self.b, self.total[group]
+        known = b.known(n)
+        if known is not None:
+            return b.constant(-(-known // by))
+        return b.binary("arith.divsi", b.add(n, b.constant(by - 1)), b.constant(by))
+
+    def _workspace(self, hint: str, elements: Expr) -> SSA:
+        element = memory_type(self.dtype)
+        space = SSA(MemRef(element), hint)
+        self.spaces.append(space)
+        self.workspaces.append(Workspace(element, elements))
+        return space
+
+    def at(self, memory: SSA, index: SSA) -> SSA:
+        return self.b.op("memref.subview_offset", (memory, index), (memory.type,)).result
+
+    def value_of(self, e: Expr) -> SSA:
+        return self.points.index(e, Scope({}, {}))
+
+    # ---- blocks of K
+
+    def _batch(self, t: SSA, scope: Scope) -> None:
+        b = self.b
+        k = self.total["k"]
+
+        def block(pc: SSA, carried: list[SSA]) -> None:
+            kc = k if self.whole_k else b.min(b.sub(k, pc), b.constant(KC))
+            self._pack_a(t, scope, pc, kc)
+            self._strands(t, scope, pc, kc)
+
+        if self.whole_k:
+            block(b.constant(0), [])
+            return
+        once = b.binary("arith.maxsi", k, b.constant(1))  # a sum of nothing is written too
+        b.for_(b.constant(0), once, b.constant(KC), (), block)
+
+    def _pack_a(self, t: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
+        b = self.b
+        region = self.value_of(self.a.region())
+        scope = self.a.part.at(scope, "batch", t)
+
+        def panel(p: SSA, carried: list[SSA]) -> None:
+            self.a.pack(self.at(self.a_space, b.mul(p, region)), p, scope, pc, kc)
+
+        cost = 2 * self.mr * self._k_extent()
+        b.for_(b.constant(0), self.rows, b.constant(1), (), panel, parallel=True, cost=cost)
+
+    def _k_extent(self) -> int:
+        return extents(self.k) if self.whole_k else min(extents(self.k), KC)
+
+    def _strands(self, t: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
+        b, c, strands = self.b, self.c, self.b.constant(self.strands)
+        region = self.value_of(self.right.region())
+
+        def strand(s: SSA, carried: list[SSA]) -> None:
+            space = self.at(self.b_space, b.mul(s, region))
+            tile = self.at(self.tiles, b.mul(s, b.constant(self.mr * self.nr)))
+            first = b.binary("arith.divsi", b.mul(s, self.blocks), strands)
+            end = b.binary("arith.divsi", b.mul(b.add(s, b.constant(1)), self.blocks), strands)
+
+            def panel(at: SSA, carried: list[SSA]) -> None:
+                outer = b.binary("arith.divsi", at, self.panels)
+                p = b.binary("arith.remsi", at, self.panels)
+                inside = self.right.part.at(self.right.part.at(scope, "batch", t), "outer", outer)
+                self.right.pack(space, p, inside, pc, kc)
+                self._rows_of(space, tile, (t, outer, p), scope, pc, kc)
+
+            b.for_(first, end, b.constant(1), (), panel)
+
+        work = extents(c.outer) * extents(c.n) * self._k_extent() * (extents(c.m) + MACS_A_COST)
+        cost = max(1, work // MACS_A_COST // self.strands)
+        b.for_(b.constant(0), strands, b.constant(1), (), strand, parallel=True, cost=cost)
+
+    def _rows_of(self, panel: SSA, tile: SSA, where: tuple[SSA, SSA, SSA], scope: Scope, pc: SSA, kc: SSA) -> None:
+        """A panel of B with every panel of A."""
+        b = self.b
+        t, outer, p = where
+        region = self.value_of(self.a.region())
+        inside = self.epilogue.at(self.epilogue.at(scope, "batch", t), "outer", outer)
+
+        def row(r: SSA, carried: list[SSA]) -> None:
+            left = self.at(self.a_space, b.mul(r, region))
+            b.op("func.call", (kc, left, b.constant(self.mr), panel, b.constant(self.nr), tile), callee=self.name)
+            self._finish_tile(tile, r, p, inside, pc, kc)
+
+        b.for_(b.constant(0), self.rows, b.constant(1), (), row)
+
+    # ---- the rest of the expression
+
+    def _finish_tile(self, tile: SSA, r: SSA, p: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
+        b = self.b
+        first_m, first_n = b.mul(r, b.constant(self.mr)), b.mul(p, b.constant(self.nr))
+        end_n = self._end("n", first_n, self.nr)
+        rows = b.sub(self._end("m", first_m, self.mr), first_m)
+
+        def row(i: SSA, carried: list[SSA]) -> None:
+            at_row = self.epilogue.at(scope, "m", b.add(first_m, i))
+            from_row = b.mul(i, b.constant(self.nr))
+            self.epilogue.runs(at_row, "n", first_n, end_n, lambda s, inner, lo, hi: run(from_row, s, inner, lo, hi))
+
+        def run(from_row: SSA, inside: Scope, inner: Inner, lo: SSA, hi: SSA) -> None:
+            def element(j: SSA, carried: list[SSA]) -> None:
+                self._finish(inner(inside, j), b.load(tile, b.add(from_row, j)), pc, kc)
+
+            b.for_(lo, hi, b.constant(1), (), element, vector=True)
+
+        b.for_(b.constant(0), rows, b.constant(1), (), row)
+
+    def _end(self, group: str, first: SSA, width: int) -> SSA:
+        b, total = self.b, self.total[group]
+        known = b.known(total)
+        end = b.add(first, b.constant(width))
+        return end if known is not None and known % width == 0 else b.min(end, total)
+
+    def _finish(self, scope: Scope, total: SSA, pc: SSA, kc: SSA) -> None:
+        """Earlier blocks' sums wait in the output; the last block's go through the epilogue."""
+        b, part = self.b, self.epilogue
+        d = part.definition
+        out = self.memory[self.c.definition.name]
+        place = part.points.flat([scope.axes[x.name] for x in d.binders], d.shape)
+        if self.whole_k:
+            b.store(self._finished(scope, total), out, place)
+            return
+        first = b.compare("arith.cmpi", "eq", pc, b.constant(0))
+        sums = b.select(first, total, b.binary("arith.addf", b.load(out, place), total))
+        if isinstance(self.c.definition.expr, Reduce):
+            b.store(sums, out, place)
+            return
+        last = b.compare("arith.cmpi", "sge", b.add(pc, kc), self.total["k"])
+        b.store(b.select(last, self._finished(scope, sums), sums), out, place)
+
+    def _finished(self, scope: Scope, total: SSA) -> SSA:
+        points = self.epilogue.points
+        points.numbers["y.sum"] = total
+        return points.value(self.epilogue.definition.expr, scope)
+
+
+class _Operand:
+    """An operand and how its panels are packed: into[k * width + lane].
+
+    turned: what is read is consecutive along K, so `width` rows are copied, then transposed in registers.
+    """
+
+    def __init__(self, product: _IndexedProduct, part: Part, along: str, width: int, turned: bool) -> None:
+        self.product, self.part, self.along, self.width, self.turned = product, part, along, width, turned
+        self.b, self.lanes = product.b, product.lanes
+
+    def region(self) -> Expr:
+        """Elements of a panel, and of the space to turn it in."""
+        size = call("add", call("mul", ic(self.width), self.product._capacity()), ic(self.lanes))
+        return call("add", size, ic(self._rounded() * CHUNK)) if self.turned else size
+
+    def _rounded(self) -> int:
+        return -(-self.width // self.lanes) * self.lanes
+
+    def pack(self, into: SSA, p: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
+        """Panel `p` of the block of K that begins at `pc`. What is beyond the edge is left as it is."""
+        b = self.b
+        first = b.mul(p, b.constant(self.width))
+        end = self.product._end(self.along, first, self.width)
+        if self.turned:
+            self._turned(into, first, end, scope, pc, kc)
+            return
+        width = b.constant(self.width)
+
+        def run(inside: Scope, inner: Inner, lo: SSA, hi: SSA) -> None:
+            def step(at_k: Scope, k: SSA) -> None:
+                row = b.mul(k, width)
+
+                def element(j: SSA, carried: list[SSA]) -> None:
+                    b.store(self._value(inner(at_k, j)), into, b.add(row, j))
+
+                b.for_(lo, hi, b.constant(1), (), element, vector=True)
+
+            self.part.steps(inside, "k", pc, kc, step)
+
+        self.part.runs(scope, self.along, first, end, run)
+
+    def _value(self, scope: Scope) -> SSA:
+        return self.part.points.value(self.part.definition.expr, scope)
+
+    def _turned(self, into: SSA, first: SSA, end: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
+        b = self.b
+        chunk, count = b.constant(CHUNK), b.sub(end, first)
+        panel = call("add", call("mul", ic(self.width), self.product._capacity()), ic(self.lanes))
+        rows = self.product.at(into, self.product.value_of(panel))
+
+        def part(start: SSA, carried: list[SSA]) -> None:
+            stop = b.min(b.add(start, chunk), kc)
+            begin, until = b.add(pc, start), b.add(pc, stop)
+
+            def lane(at_lane: Scope, i: SSA) -> None:
+                row = b.mul(i, chunk)
+
+                def run(inside: Scope, inner: Inner, lo: SSA, hi: SSA) -> None:
+                    def element(q: SSA, carried: list[SSA]) -> None:
+                        b.store(self._value(inner(inside, q)), rows, b.add(row, q))
+
+                    b.for_(lo, hi, b.constant(1), (), element, vector=True)
+
+                self.part.runs(at_lane, "k", begin, until, run)
+
+            self.part.steps(scope, self.along, first, count, lane)
+            self._transposed(rows, into, start, b.sub(stop, start))
+
+        b.for_(b.constant(0), kc, chunk, (), part)
+
+    def _transposed(self, rows: SSA, into: SSA, start: SSA, count: SSA) -> None:
+        """Square blocks; lanes past the width are overwritten by the next row."""
+        b, lanes = self.b, self.lanes
+
+        def block(q: SSA, carried: list[SSA]) -> None:
+            for group in range(0, self._rounded(), lanes):
+                square = [b.load(rows, b.add(b.constant((group + i) * CHUNK), q), lanes) for i in range(lanes)]
+                for i, column in enumerate(transpose(b, square)):
+                    row = b.mul(b.add(b.add(start, q), b.constant(i)), b.constant(self.width))
+                    b.store(column, into, b.add(row, b.constant(group)))
+
+        b.for_(b.constant(0), count, b.constant(lanes), (), block)
+
+
+def _static(axes: Sequence[Binder]) -> Size:
+    """The extent of a group, or one of its run-time sizes."""
+    found = 1
+    for x in axes:
+        if isinstance(x.hi, Sym):
+            return x.hi
+        found *= x.hi
+    return found
+
+
+def _product(axes: Sequence[Binder]) -> Expr:
+    size: Expr = ic(1)
+    for x in axes:
+        size = call("mul", size, of_size(x.hi))
+    return size
