@@ -29,7 +29,6 @@ from tdsl.compiler.kernel import (
 )
 from tdsl.compiler.lower.sizes import product
 
-
 Apart = Callable[[str, str], bool]
 
 

@@ -121,6 +121,7 @@ def _in_one_block(k: Binder) -> bool:
 # ---------------------------------------------------------------------------------- through any index map
 
 SMALLEST = 1 << 13  # multiply-adds that are worth panels
+PANEL = 32  # columns, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,8 @@ def _indexed(d: Definition, e: Reduce, first: Expr, second: Expr) -> Indexed | N
     right = [b.name in axes[1] and b.name not in axes[0] for b in d.binders]
     start = len(right) - next((k for k, r in enumerate(reversed(right)) if not r), len(right))
     n, outer = d.binders[start:], tuple(b for b, r in zip(d.binders[:start], right, strict=False) if r)
+    if -(-extents(n) // PANEL) * PANEL > 1.1 * extents(n):  # a last panel that is half empty, for each of outer
+        n, outer = (*outer, *n), ()
     if extents(m) < 4 or extents(n) < 8 or extents(e.binders) < 8:
         return None
     if extents(m) * extents(n) * extents(e.binders) < SMALLEST:

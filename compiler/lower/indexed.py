@@ -10,13 +10,15 @@ in order, so results are the same for any number of threads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import lcm
 
 from tdsl.compiler.graph import Size, Sym
-from tdsl.compiler.kernel import Axis, Binder, Expr, Kernel, Read, Reduce, call, of_size, rewrite
+from tdsl.compiler.kernel import Axis, Binder, Call, Expr, Kernel, Read, Reduce, call, of_size, rewrite, walk
 from tdsl.compiler.kernel import index_const as ic
 from tdsl.compiler.loops import SSA, MemRef, Module, Workspace
 from tdsl.compiler.lower.access import Access
 from tdsl.compiler.lower.contraction import WHOLE_K, Indexed, extents
+from tdsl.compiler.lower.levels import Levels
 from tdsl.compiler.lower.microkernel import micro_kernel_args, micro_kernel_name, outer_tile
 from tdsl.compiler.lower.nest import Nest
 from tdsl.compiler.lower.packing import transpose
@@ -29,6 +31,8 @@ KC = 1024  # elements of K packed at a time, where they are too many to be packe
 CHUNK = 128  # of them, transposed at a time: they stay in the first-level cache
 STRANDS = 32  # at most
 MACS_A_COST = 32  # multiply-adds that cost as much as one scalar op elsewhere
+RUNS = 8  # of rows in a panel, up to which all are read at once and chosen from by lane
+LIGHT = 4  # scalar ops in an operand, up to which it is evaluated for each of those
 TURNING = 1.5  # what a copy through a transposition costs, to a straight one
 
 
@@ -49,6 +53,7 @@ class _IndexedProduct(Nest):
         self.whole_k = c.definition.dtype is not self.dtype or isinstance(_static(k), int) and extents(k) <= WHOLE_K
         self.a = self._operand("a", c.a, {"batch": c.batch, "k": k, "m": c.m}, "m", self.mr)
         self.right = self._operand("b", c.b, {"batch": c.batch, "outer": c.outer, "k": k, "n": c.n}, "n", self.nr)
+        self.block = self._block()
         self.epilogue = self._epilogue()
         one = self.b.constant(1)
         self.total = {name: self._total(axes, one) for name, axes in self._groups().items()}
@@ -85,6 +90,16 @@ class _IndexedProduct(Nest):
         exact = width % self.lanes == 0 or width <= self.lanes
         return _Operand(self, part, along, width, turned and exact and self.lanes in (4, 8, 16))
 
+    def _block(self) -> int:
+        """Elements of K in a block: whole rows, as the operands walk them."""
+        units = [self.a.unit(), self.right.unit()]
+        unit = lcm(*units)
+        return KC // unit * unit if unit <= KC else KC // units[1] * units[1] if units[1] <= KC else KC
+
+    def aligned(self, unit: int) -> bool:
+        """Whether every block of K begins with a row of `unit` elements, and ends with one."""
+        return self.whole_k or self.block % unit == 0
+
     def _epilogue(self) -> Part:
         d, e = self.c.definition, self.c.reduce
         sums = Read("sum", tuple(Axis(x.name) for x in d.binders), e.dtype)
@@ -97,7 +112,6 @@ class _IndexedProduct(Nest):
 
     def module(self) -> Module:
         b, c = self.b, self.c
-        self.capacity = self._capacity()
         self.panels = self._ceil("n", self.nr)
         self.rows = self._ceil("m", self.mr)
         self.blocks = b.mul(self.total["outer"], self.panels)
@@ -112,10 +126,10 @@ class _IndexedProduct(Nest):
         b.for_(b.constant(0), self.total["batch"], b.constant(1), (), lambda t, _: self._batch(t, empty))
         return Module([self.function()], {self.name: micro_kernel_args(self.dtype)})
 
-    def _capacity(self) -> Expr:
+    def capacity(self) -> Expr:
         """Elements of K that a panel has room for: whole vectors."""
         if not self.whole_k:
-            return ic(KC)
+            return ic(self.block)
         k, lanes = _product(self.k), self.lanes
         return call("mul", call("floordiv", call("add", k, ic(lanes - 1)), ic(lanes)), ic(lanes))
 
@@ -146,7 +160,7 @@ class _IndexedProduct(Nest):
         k = self.total["k"]
 
         def block(pc: SSA, carried: list[SSA]) -> None:
-            kc = k if self.whole_k else b.min(b.sub(k, pc), b.constant(KC))
+            kc = k if self.whole_k else b.min(b.sub(k, pc), b.constant(self.block))
             self._pack_a(t, scope, pc, kc)
             self._strands(t, scope, pc, kc)
 
@@ -154,7 +168,7 @@ class _IndexedProduct(Nest):
             block(b.constant(0), [])
             return
         once = b.binary("arith.maxsi", k, b.constant(1))  # a sum of nothing is written too
-        b.for_(b.constant(0), once, b.constant(KC), (), block)
+        b.for_(b.constant(0), once, b.constant(self.block), (), block)
 
     def _pack_a(self, t: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
         b = self.b
@@ -168,7 +182,7 @@ class _IndexedProduct(Nest):
         b.for_(b.constant(0), self.rows, b.constant(1), (), panel, parallel=True, cost=cost)
 
     def _k_extent(self) -> int:
-        return extents(self.k) if self.whole_k else min(extents(self.k), KC)
+        return extents(self.k) if self.whole_k else min(extents(self.k), self.block)
 
     def _strands(self, t: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
         b, c, strands = self.b, self.c, self.b.constant(self.strands)
@@ -212,8 +226,8 @@ class _IndexedProduct(Nest):
     def _finish_tile(self, tile: SSA, r: SSA, p: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
         b = self.b
         first_m, first_n = b.mul(r, b.constant(self.mr)), b.mul(p, b.constant(self.nr))
-        end_n = self._end("n", first_n, self.nr)
-        rows = b.sub(self._end("m", first_m, self.mr), first_m)
+        end_n = self.end("n", first_n, self.nr)
+        rows = b.sub(self.end("m", first_m, self.mr), first_m)
 
         def row(i: SSA, carried: list[SSA]) -> None:
             at_row = self.epilogue.at(scope, "m", b.add(first_m, i))
@@ -228,7 +242,7 @@ class _IndexedProduct(Nest):
 
         b.for_(b.constant(0), rows, b.constant(1), (), row)
 
-    def _end(self, group: str, first: SSA, width: int) -> SSA:
+    def end(self, group: str, first: SSA, width: int) -> SSA:
         b, total = self.b, self.total[group]
         known = b.known(total)
         end = b.add(first, b.constant(width))
@@ -267,23 +281,95 @@ class _Operand:
         self.product, self.part, self.along, self.width, self.turned = product, part, along, width, turned
         self.b, self.lanes = product.b, product.lanes
 
+    # ---- sizes
+
+    def _panel(self) -> Expr:
+        """Elements of a panel, with room for whole squares and for lanes past its width."""
+        room = call("add", self.product.capacity(), ic(self.lanes))
+        return call("add", call("mul", ic(self.width), room), ic(self.lanes))
+
     def region(self) -> Expr:
         """Elements of a panel, and of the space to turn it in."""
-        size = call("add", call("mul", ic(self.width), self.product._capacity()), ic(self.lanes))
-        return call("add", size, ic(self._rounded() * CHUNK)) if self.turned else size
+        return call("add", self._panel(), ic(self._rounded() * CHUNK)) if self.turned else self._panel()
 
     def _rounded(self) -> int:
         return -(-self.width // self.lanes) * self.lanes
 
+    def unit(self) -> int:
+        """Elements of K that are best kept in one block."""
+        axes = self.part.groups["k"]
+        if any(isinstance(x.hi, Sym) for x in axes[1:]):
+            return 1
+        return extents(axes[-1:] if self.turned else axes[1:]) if len(axes) > 1 else 1
+
+    # ---- panels
+
     def pack(self, into: SSA, p: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
-        """Panel `p` of the block of K that begins at `pc`. What is beyond the edge is left as it is."""
+        """Panel `p` of the block of K that begins at `pc`. What is beyond the edge does not matter."""
         b = self.b
         first = b.mul(p, b.constant(self.width))
-        end = self.product._end(self.along, first, self.width)
+        end = self.product.end(self.along, first, self.width)
+        runs = self._runs()
         if self.turned:
             self._turned(into, first, end, scope, pc, kc)
-            return
-        width = b.constant(self.width)
+        elif runs is not None:
+            self._chosen(into, first, runs, scope, pc, kc)
+        else:
+            self._in_runs(into, first, end, scope, pc, kc)
+
+    def _runs(self) -> int | None:
+        """How many rows a panel may touch, where reading all of them at once is cheap."""
+        ops = sum(
+            isinstance(e, Call) and e.dtype is self.part.definition.dtype for e in walk(self.part.definition.expr)
+        )
+        unit = self.unit()
+        if (
+            ops > LIGHT
+            or any(isinstance(x.hi, Sym) for x in self.part.groups["k"][1:])
+            or not self.product.aligned(unit)
+        ):
+            return None
+        length = self.part.row_length(self.along)
+        if length is None:
+            return 1
+        count = (self.width - 2) // length + 2 if isinstance(length, int) else RUNS + 1
+        return count if count <= RUNS else None
+
+    def _chosen(self, into: SSA, first: SSA, count: int, scope: Scope, pc: SSA, kc: SSA) -> None:
+        """Every lane takes its value from the row that it is in. K's first axis is walked innermost: the lanes that are
+        outside of the tensor are the same for all of it."""
+        b, part = self.b, self.part
+        outermost, *inner = part.groups["k"]
+        width, unit = b.constant(self.width), b.constant(self.unit())
+        rows = part.rows(scope, self.along, first, count, self.width)
+        last = part.groups[self.along][-1]
+        begin, steps = b.binary("arith.divsi", pc, unit), b.binary("arith.divsi", kc, unit)
+
+        def places(at_k: Scope, k: SSA) -> None:
+            def lane(j: SSA, carried: list[SSA]) -> None:
+                moved = [_moved(b, row, last.name, j) for row, _ in rows]
+                in_row = [b.compare("arith.cmpi", "slt", j, start) for _, start in rows[1:]]
+
+                def step(c: SSA, carried: list[SSA]) -> None:
+                    axis = [(outermost, b.add(begin, c)), *((x, at_k.axes[x.name]) for x in inner)]
+                    values = [self._value(row.inside(axis)) for row in moved]
+                    value = values.pop()
+                    for test in reversed(in_row):
+                        value = b.select(test, values.pop(), value)
+                    b.store(value, into, b.add(b.mul(b.add(b.mul(c, unit), k), width), j))
+
+                b.for_(b.constant(0), steps, b.constant(1), (), step)
+
+            b.for_(b.constant(0), width, b.constant(1), (), lane, vector=True)
+
+        if inner:
+            part.steps(scope, inner, b.constant(0), unit, places)
+        else:
+            places(scope, b.constant(0))
+
+    def _in_runs(self, into: SSA, first: SSA, end: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
+        """Row by row of the tensor."""
+        b, width = self.b, self.b.constant(self.width)
 
         def run(inside: Scope, inner: Inner, lo: SSA, hi: SSA) -> None:
             def step(at_k: Scope, k: SSA) -> None:
@@ -294,38 +380,65 @@ class _Operand:
 
                 b.for_(lo, hi, b.constant(1), (), element, vector=True)
 
-            self.part.steps(inside, "k", pc, kc, step)
+            self.part.steps(inside, self.part.groups["k"], pc, kc, step)
 
         self.part.runs(scope, self.along, first, end, run)
 
     def _value(self, scope: Scope) -> SSA:
         return self.part.points.value(self.part.definition.expr, scope)
 
+    # ---- panels that are turned
+
     def _turned(self, into: SSA, first: SSA, end: SSA, scope: Scope, pc: SSA, kc: SSA) -> None:
         b = self.b
-        chunk, count = b.constant(CHUNK), b.sub(end, first)
-        panel = call("add", call("mul", ic(self.width), self.product._capacity()), ic(self.lanes))
-        rows = self.product.at(into, self.product.value_of(panel))
+        length = self._whole_rows()
+        chunk, count = b.constant(CHUNK if length is None else CHUNK // length * length), b.sub(end, first)
+        rows = self.product.at(into, self.product.value_of(self._panel()))
+        lanes = self.part.groups[self.along]
 
         def part(start: SSA, carried: list[SSA]) -> None:
             stop = b.min(b.add(start, chunk), kc)
             begin, until = b.add(pc, start), b.add(pc, stop)
-
-            def lane(at_lane: Scope, i: SSA) -> None:
-                row = b.mul(i, chunk)
-
-                def run(inside: Scope, inner: Inner, lo: SSA, hi: SSA) -> None:
-                    def element(q: SSA, carried: list[SSA]) -> None:
-                        b.store(self._value(inner(inside, q)), rows, b.add(row, q))
-
-                    b.for_(lo, hi, b.constant(1), (), element, vector=True)
-
-                self.part.runs(at_lane, "k", begin, until, run)
-
-            self.part.steps(scope, self.along, first, count, lane)
+            if length is None:
+                self.part.steps(scope, lanes, first, count, lambda s, i: self._lane(rows, s, i, begin, until))
+            else:
+                self.part.steps(scope, lanes, first, count, lambda s, i: self._lane_rows(rows, s, i, begin, until))
             self._transposed(rows, into, start, b.sub(stop, start))
 
         b.for_(b.constant(0), kc, chunk, (), part)
+
+    def _whole_rows(self) -> int | None:
+        """The length of a row of K, where chunks can be made of whole rows."""
+        length = self.part.row_length("k")
+        return length if isinstance(length, int) and length <= CHUNK and self.product.aligned(length) else None
+
+    def _lane(self, rows: SSA, scope: Scope, i: SSA, begin: SSA, until: SSA) -> None:
+        b = self.b
+        row = b.mul(i, b.constant(CHUNK))
+
+        def run(inside: Scope, inner: Inner, lo: SSA, hi: SSA) -> None:
+            def element(q: SSA, carried: list[SSA]) -> None:
+                b.store(self._value(inner(inside, q)), rows, b.add(row, q))
+
+            b.for_(lo, hi, b.constant(1), (), element, vector=True)
+
+        self.part.runs(scope, "k", begin, until, run)
+
+    def _lane_rows(self, rows: SSA, scope: Scope, i: SSA, begin: SSA, until: SSA) -> None:
+        b, axes = self.b, self.part.groups["k"]
+        length = self.part.points.size(axes[-1].hi)
+        row = b.mul(i, b.constant(CHUNK))
+
+        def step(inside: Scope, r: SSA) -> None:
+            into = b.add(row, b.mul(r, length))
+
+            def element(q: SSA, carried: list[SSA]) -> None:
+                b.store(self._value(inside.inside([(axes[-1], q)])), rows, b.add(into, q))
+
+            b.for_(b.constant(0), length, b.constant(1), (), element, vector=True)
+
+        first = b.binary("arith.divsi", begin, length)
+        self.part.steps(scope, axes[:-1], first, b.binary("arith.divsi", b.sub(until, begin), length), step)
 
     def _transposed(self, rows: SSA, into: SSA, start: SSA, count: SSA) -> None:
         """Square blocks; lanes past the width are overwritten by the next row."""
@@ -339,6 +452,10 @@ class _Operand:
                     b.store(column, into, b.add(row, b.constant(group)))
 
         b.for_(b.constant(0), count, b.constant(lanes), (), block)
+
+
+def _moved(b: Levels, scope: Scope, axis: str, by: SSA) -> Scope:
+    return Scope({**scope.axes, axis: b.add(scope.axes[axis], by)}, scope.ranges)
 
 
 def _static(axes: Sequence[Binder]) -> Size:

@@ -95,9 +95,34 @@ class Part:
 
         b.for_(b.binary("arith.divsi", first, size), top, b.constant(1), (), row)
 
-    def steps(self, scope: Scope, group: str, first: SSA, count: SSA, body: Callable[[Scope, SSA], None]) -> None:
-        """Positions first..first + count one by one, their axes counted up rather than divided out."""
+    def rows(self, scope: Scope, group: str, first: SSA, count: int, width: int) -> list[tuple[Scope, SSA]]:
+        """The runs that positions first..first + width touch, as (a scope, the first offset that is in the run).
+
+        There are `count` at most; some may be empty, some beyond the end. In the scope, the group's last axis is that
+        of offset 0, and what is said of the ranges allows for every offset in every run.
+        """
         b, axes = self.b, self.groups[group]
+        last, wide = axes[-1], Binder(axes[-1].name, 0, _plus(axes[-1].hi, width))
+        if len(axes) == 1:
+            exact = isinstance(last.hi, int) and last.hi % width == 0
+            return [(scope.inside([(last if exact else wide, first)]), b.constant(0))]
+        size = self.points.size(last.hi)
+        wide = Binder(last.name, -width, _plus(last.hi, width))
+        top = b.binary("arith.divsi", first, size)
+        found = []
+        for k in range(count):
+            row = b.add(top, b.constant(k))
+            start = b.mul(row, size)
+            outer = self._unflattened(axes[:-1], row)
+            outer[-1] = (Binder(axes[0].name, 0, _plus(axes[0].hi, count)), outer[-1][1])
+            found.append((scope.inside([*outer, (wide, b.sub(first, start))]), b.sub(start, first)))
+        return found
+
+    def steps(
+        self, scope: Scope, axes: Sequence[Binder], first: SSA, count: SSA, body: Callable[[Scope, SSA], None]
+    ) -> None:
+        """Positions first..first + count of some axes, one by one; they are counted up rather than divided out."""
+        b = self.b
         starts = [value for _, value in reversed(self._unflattened(axes, first))]
 
         def step(i: SSA, carried: list[SSA]) -> list[SSA]:
@@ -115,6 +140,11 @@ class Part:
             out[k] = b.select(over, b.constant(0), out[k])
             out[k - 1] = b.select(over, b.add(out[k - 1], one), out[k - 1])
         return out
+
+
+def _plus(n: Size, more: int) -> Size:
+    """An upper bound of n + more, for what is said of a range."""
+    return n + more if isinstance(n, int) else 1 << 40
 
 
 def sum_param(definition: Definition, reduce: Expr) -> Param:
