@@ -6,6 +6,7 @@ from tdsl.compiler.lower.collapse import collapse
 from tdsl.compiler.lower.contraction import match, match_indexed
 from tdsl.compiler.lower.indexed import lower_indexed
 from tdsl.compiler.lower.nest import lower_nest
+from tdsl.compiler.lower.phases import split_phases
 from tdsl.compiler.lower.product import lower_contraction
 from tdsl.compiler.target import Target
 
@@ -16,9 +17,11 @@ def lower_kernel(kernel: Kernel, target: Target) -> Module:
     contraction = match(kernel)
     if contraction is not None:
         return lower_contraction(kernel, contraction, target)
-    indexed = match_indexed(kernel)
+    split = split_phases(kernel)
+    whole, phases = split if split is not None else (kernel, frozenset[str]())
+    indexed = match_indexed(whole, phases)
     if indexed is not None:
-        return lower_indexed(kernel, indexed, target)
+        return lower_indexed(whole, indexed, target)
     return lower_nest(kernel, target)
 
 

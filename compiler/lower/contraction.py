@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -142,8 +142,11 @@ class Indexed:
     n: tuple[Binder, ...]
 
 
-def match_indexed(kernel: Kernel) -> Indexed | None:
-    """The kernel as a sum of products whose operands are packed through their index maps; None: it is not one."""
+def match_indexed(kernel: Kernel, phases: Collection[str] = ()) -> Indexed | None:
+    """The kernel as a sum of products whose operands are packed through their index maps; None: it is not one.
+
+    phases: short axes that vectors do not run along.
+    """
     if len(kernel.body) != 1 or not isinstance(kernel.body[0], Definition):
         return None
     d = kernel.body[0]
@@ -158,7 +161,7 @@ def match_indexed(kernel: Kernel) -> Indexed | None:
         return None
     if free_axes(e) - {b.name for b in d.binders} or _under_condition(d.expr, e):
         return None
-    return _indexed(d, e, body.args[0], body.args[1])
+    return _indexed(d, e, body.args[0], body.args[1], phases)
 
 
 def _under_condition(root: Expr, target: Reduce) -> bool:
@@ -167,8 +170,8 @@ def _under_condition(root: Expr, target: Reduce) -> bool:
                for x in walk(root))  # fmt: skip
 
 
-def _indexed(d: Definition, e: Reduce, first: Expr, second: Expr) -> Indexed | None:
-    last = d.binders[-1].name
+def _indexed(d: Definition, e: Reduce, first: Expr, second: Expr, phases: Collection[str]) -> Indexed | None:
+    last = next(b.name for b in reversed(d.binders) if b.name not in phases)
     axes = [free_axes(first), free_axes(second)]
     if last in axes[0]:
         first, second, axes = second, first, axes[::-1]
@@ -184,9 +187,9 @@ def _indexed(d: Definition, e: Reduce, first: Expr, second: Expr) -> Indexed | N
         return None
     batch = tuple(b for b in d.binders if b.name in axes[0] and b.name in axes[1])
     m = tuple(b for b in d.binders if b.name in axes[0] and b.name not in axes[1])
-    right = [b.name in axes[1] and b.name not in axes[0] for b in d.binders]
-    start = len(right) - next((k for k, r in enumerate(reversed(right)) if not r), len(right))
-    n, outer = d.binders[start:], tuple(b for b, r in zip(d.binders[:start], right, strict=False) if r)
+    right = [b for b in d.binders if b.name in axes[1] and b.name not in axes[0]]
+    n = _along(d, right, phases)
+    outer = tuple(b for b in right if b not in n)
     if -(-extents(n) // PANEL) * PANEL > 1.1 * extents(n):  # a last panel that is half empty, for each of outer
         n, outer = (*outer, *n), ()
     if extents(m) < 4 or extents(n) < 8 or extents(e.binders) < 8:
@@ -196,6 +199,17 @@ def _indexed(d: Definition, e: Reduce, first: Expr, second: Expr) -> Indexed | N
     if d.dtype is not e.dtype and extents(e.binders) > WHOLE_K:
         return None
     return Indexed(d, e, first, second, batch, outer, m, n)
+
+
+def _along(d: Definition, right: Sequence[Binder], phases: Collection[str]) -> tuple[Binder, ...]:
+    """The axes of the right operand that the output ends with."""
+    found: list[Binder] = []
+    for b in reversed(d.binders):
+        if b in right:
+            found.append(b)
+        elif b.name not in phases:
+            break
+    return tuple(reversed(found))
 
 
 def _guarded(guard: Expr, first: Expr, second: Expr, axes: list[set[str]]) -> tuple[Expr, Expr] | None:

@@ -30,6 +30,7 @@ from tdsl.compiler.target import Target
 KC = 1024  # elements of K packed at a time, where they are too many to be packed at once
 CHUNK = 128  # of them, transposed at a time: they stay in the first-level cache
 STRANDS = 32  # at most
+SLICES = 8  # of K, where there are fewer panels
 MACS_A_COST = 32  # multiply-adds that cost as much as one scalar op elsewhere
 RUNS = 8  # of rows in a panel, up to which all are read at once and chosen from by lane
 LIGHT = 4  # scalar ops in an operand, up to which it is evaluated for each of those
@@ -119,10 +120,16 @@ class _IndexedProduct(Nest):
         symbolic = any(isinstance(x.hi, Sym) for x in (*c.outer, *c.n))
         self.strands = STRANDS if symbolic else max(1, min(STRANDS, count))
         rows = call("floordiv", call("add", _product(c.m), ic(self.mr - 1)), ic(self.mr))
-        self.a_space = self._workspace("packed_a", call("mul", rows, self.a.region()))
+        self.slices = 0 if symbolic else self._slices(count)
+        self.strands = self.slices or self.strands
+        copies = max(1, self.slices)
+        self.a_space = self._workspace("packed_a", call("mul", ic(copies), call("mul", rows, self.a.region())))
         self.b_space = self._workspace("packed_b", call("mul", ic(self.strands), self.right.region()))
         self.tiles = self._workspace("tiles", ic(self.strands * self.mr * self.nr))
         empty = Scope({}, {})
+        if self.slices:
+            self._sliced(count)
+            return Module([self.function()], {self.name: micro_kernel_args(self.dtype)})
         b.for_(b.constant(0), self.total["batch"], b.constant(1), (), lambda t, _: self._batch(t, empty))
         return Module([self.function()], {self.name: micro_kernel_args(self.dtype)})
 
@@ -152,6 +159,86 @@ class _IndexedProduct(Nest):
 
     def value_of(self, e: Expr) -> SSA:
         return self.points.index(e, Scope({}, {}))
+
+    # ---- few panels and a long K: each slice of K makes sums of its own, which are added in order
+
+    def _slices(self, panels: int) -> int:
+        """How many slices; 0: there are panels enough to share, or blocks of K too few."""
+        static = all(isinstance(x.hi, int) for axes in self._groups().values() for x in axes)
+        if self.whole_k or not static or self.c.batch or panels >= SLICES:
+            return 0
+        blocks = -(-extents(self.k) // self.block)
+        return min(SLICES, blocks) if blocks >= 4 else 0
+
+    def _sliced(self, panels: int) -> None:
+        b = self.b
+        tile_size, rows = self.mr * self.nr, -(-extents(self.c.m) // self.mr)
+        sums = self._workspace("partial", ic(self.slices * panels * rows * tile_size))
+        slices, blocks = b.constant(self.slices), b.constant(-(-extents(self.k) // self.block))
+        each = b.constant(panels * rows * tile_size)
+
+        def part(s: SSA, carried: list[SSA]) -> None:
+            first = b.binary("arith.divsi", b.mul(s, blocks), slices)
+            end = b.binary("arith.divsi", b.mul(b.add(s, b.constant(1)), blocks), slices)
+            mine = self.at(sums, b.mul(s, each))
+            b.for_(first, end, b.constant(1), (), lambda n, _: self._slice_block(s, n, first, mine, rows))
+
+        cost = max(1, extents(self.k) // self.slices * extents(self.c.outer) * extents(self.c.n) * extents(self.c.m))
+        b.for_(b.constant(0), slices, b.constant(1), (), part, parallel=True, cost=max(1, cost // MACS_A_COST))
+        self.whole_k = True  # what follows has all of it
+        b.for_(b.constant(0), b.constant(panels * rows), b.constant(1), (),
+               lambda t, _: self._joined(sums, t, rows, each), parallel=True, cost=tile_size * self.slices)  # fmt: skip
+
+    def _slice_block(self, s: SSA, block: SSA, first: SSA, sums: SSA, rows: int) -> None:
+        """One block of K into the sums of its slice."""
+        b, empty = self.b, Scope({}, {})
+        pc = b.mul(block, b.constant(self.block))
+        kc = b.min(b.sub(self.total["k"], pc), b.constant(self.block))
+        region = self.value_of(self.a.region())
+        left = self.at(self.a_space, b.mul(b.mul(s, b.constant(rows)), region))
+        space = self.at(self.b_space, b.mul(s, self.value_of(self.right.region())))
+        size = b.constant(self.mr * self.nr)
+        tile = self.at(self.tiles, b.mul(s, size))
+        b.for_(b.constant(0), b.constant(rows), b.constant(1), (),
+               lambda r, _: self.a.pack(self.at(left, b.mul(r, region)), r, empty, pc, kc))  # fmt: skip
+
+        def panel(at: SSA, carried: list[SSA]) -> None:
+            outer, p = b.binary("arith.divsi", at, self.panels), b.binary("arith.remsi", at, self.panels)
+            self.right.pack(space, p, self.right.part.at(empty, "outer", outer), pc, kc)
+            b.for_(b.constant(0), b.constant(rows), b.constant(1), (), lambda r, _: row(at, r))
+
+        def row(at: SSA, r: SSA) -> None:
+            self._call(kc, self.at(left, b.mul(r, region)), space, tile)
+            into = self.at(sums, b.mul(b.add(b.mul(at, b.constant(rows)), r), size))
+            fresh = b.compare("arith.cmpi", "eq", block, first)
+
+            def element(j: SSA, carried: list[SSA]) -> None:
+                new = b.load(tile, j)
+                b.store(b.select(fresh, new, b.binary("arith.addf", b.load(into, j), new)), into, j)
+
+            b.for_(b.constant(0), size, b.constant(1), (), element, vector=True)
+
+        b.for_(b.constant(0), self.blocks, b.constant(1), (), panel)
+
+    def _joined(self, sums: SSA, t: SSA, rows: int, each: SSA) -> None:
+        """A tile: the slices' sums in order, then the rest of the expression."""
+        b = self.b
+        size = b.constant(self.mr * self.nr)
+        at, r = b.binary("arith.divsi", t, b.constant(rows)), b.binary("arith.remsi", t, b.constant(rows))
+        outer, p = b.binary("arith.divsi", at, self.panels), b.binary("arith.remsi", at, self.panels)
+        tile = self.at(sums, b.mul(t, size))
+
+        def element(j: SSA, carried: list[SSA]) -> None:
+            def add(s: SSA, totals: list[SSA]) -> list[SSA]:
+                return [b.binary("arith.addf", totals[0], b.load(tile, b.add(b.mul(s, each), j)))]
+
+            total = b.for_(b.constant(1), b.constant(self.slices), b.constant(1), [b.load(tile, j)], add)[0]
+            b.store(total, tile, j)
+
+        b.for_(b.constant(0), size, b.constant(1), (), element, vector=True)
+        zero = b.constant(0)
+        scope = self.epilogue.at(self.epilogue.at(Scope({}, {}), "batch", zero), "outer", outer)
+        self._finish_tile(tile, r, p, scope, zero, self.total["k"])
 
     # ---- blocks of K
 
@@ -216,10 +303,14 @@ class _IndexedProduct(Nest):
 
         def row(r: SSA, carried: list[SSA]) -> None:
             left = self.at(self.a_space, b.mul(r, region))
-            b.op("func.call", (kc, left, b.constant(self.mr), panel, b.constant(self.nr), tile), callee=self.name)
+            self._call(kc, left, panel, tile)
             self._finish_tile(tile, r, p, inside, pc, kc)
 
         b.for_(b.constant(0), self.rows, b.constant(1), (), row)
+
+    def _call(self, kc: SSA, left: SSA, panel: SSA, tile: SSA) -> None:
+        b = self.b
+        b.op("func.call", (kc, left, b.constant(self.mr), panel, b.constant(self.nr), tile), callee=self.name)
 
     # ---- the rest of the expression
 
