@@ -119,6 +119,7 @@ _OF_ENVIRONMENT = (
 )  # fmt: skip
 _LAZY_NAMES = {
     "ir": ("tdsl.inspection", "ir"),
+    "explain_compiles": ("tdsl.inspection", "explain_compiles"),
     **{
         f"{name}_window": ("tdsl.signal.windows", f"{name}_window")
         for name in ("bartlett", "blackman", "hamming", "hann", "kaiser")

@@ -102,3 +102,22 @@ def ir(*tensors: Tensor, stage: str = "kernels", after: str | None = None) -> st
     <BLANKLINE>
     """
     return program_of([t.value for t in tensors]).text(stage, after)
+
+
+def explain_compiles(limit: int = 100) -> str:
+    """Why programs were compiled, a line for each graph that no plan stood ready for, the latest `limit` of them.
+
+    A graph is compiled for the sizes it has, and with run-time sizes when it comes with others; kernels are found in
+    this process, then on disk, and compiled where they are in neither.
+
+    >>> import tdsl
+    >>> for n in (3, 4, 5):
+    ...     _ = (tdsl.tensor(range(n)) * 2 + 1).prod().item()
+    >>> for line in tdsl.explain_compiles(3).splitlines():
+    ...     print(line.split(": ", 1)[1].split(";")[0])
+    not seen before
+    seen before with other sizes (3 -> 4)
+    seen before
+    """
+    found = list(dispatch.compilations)[-limit:]
+    return "\n".join(map(str, found)) or "nothing was compiled"

@@ -10,11 +10,12 @@ Python numbers are arguments always, so a changed learning rate is way 1.
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from threading import RLock
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,8 @@ from tdsl.compiler.dtype import u8
 from tdsl.compiler.evaluate import OutsideError, evaluate
 from tdsl.compiler.graph import Attrs, Graph, Op, Size, Sym, Value
 from tdsl.compiler.kernel import Kernel
-from tdsl.compiler.program import Program
-from tdsl.compiler.source import InternalError, TdslError
+from tdsl.compiler.program import KernelStep, Program
+from tdsl.compiler.source import InternalError, TdslError, resolve
 from tdsl.runtime import jit
 from tdsl.runtime.buffer import Buffer, empty
 from tdsl.runtime.interpreter import array_of, run_op
@@ -75,6 +76,27 @@ class _Structure:
     general: list[tuple[tuple[Size, ...], Program]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """A graph for which no plan stood ready: why, and what was done."""
+
+    reason: str
+    operations: int
+    place: str  # of the first operation in the user's program; empty where it is not known
+    kernels: int  # in the program
+    compiled: int  # of them, by this process
+    from_disk: int  # of them, by an earlier process; the others were in use already
+    seconds: float
+
+    def __str__(self) -> str:
+        where = f" from {self.place}" if self.place else ""
+        kept = self.kernels - self.compiled - self.from_disk
+        made = [(self.compiled, "compiled"), (self.from_disk, "from disk"), (kept, "already loaded")]
+        told = ", ".join(f"{n} {what}" for n, what in made if n > 0) or "none"
+        return f"{self.operations} operations{where}: {self.reason}; kernels: {told}; {self.seconds * 1000:.1f} ms"
+
+
+compilations: deque[Compilation] = deque(maxlen=1000)  # the latest
 counters = Counters()
 observers: list[Callable[[Program], None]] = []  # called with each program that is about to run
 
@@ -118,6 +140,7 @@ def clear_cache() -> None:
         _plans.clear()
         _structures.clear()
         _kernels.clear()
+        compilations.clear()
 
 
 _serial = attrgetter("serial")
@@ -167,15 +190,24 @@ def _plan(key: tuple[int, ...], order: Sequence[Value], outputs: Sequence[int]) 
     if plan is not None:
         _plans.move_to_end(key)
         return plan
-    program, sizes = _program(order, outputs)
+    start, before, from_disk = perf_counter(), _kernels.compiled, _kernels.from_disk
+    program, sizes, reason = _program(order, outputs)
     plan = _plans[key] = Plan(program, sizes, _kernels)
     counters.plans += 1
+    kernels = sum(isinstance(s, KernelStep) for s in program.steps)
+    recalled = _kernels.from_disk - from_disk
+    fresh = _kernels.compiled - before - recalled
+    pending = [v for v in order if v.data is None]
+    place = next((str(found) for v in pending if (found := resolve(v.span)) is not None), "")
+    taken = perf_counter() - start
+    compilations.append(Compilation(reason, len(pending), place, kernels, fresh, recalled, taken))
     while len(_plans) > 1 and (len(_plans) > MAX_PLANS or _kernels.crowded):
         _plans.popitem(last=False)
     return plan
 
 
-def _program(order: Sequence[Value], outputs: Sequence[int]) -> tuple[Program, dict[Sym, int]]:
+def _program(order: Sequence[Value], outputs: Sequence[int]) -> tuple[Program, dict[Sym, int], str]:
+    """A program for the recording, its run-time sizes, and why none stood ready."""
     structure, sizes = generalize.describe(order, outputs)
     known = _structures.setdefault(structure, _Structure())
     _structures.move_to_end(structure)
@@ -184,14 +216,23 @@ def _program(order: Sequence[Value], outputs: Sequence[int]) -> tuple[Program, d
     for pattern, program in known.general:
         values = generalize.match(pattern, sizes)
         if values is not None:
-            return program, values
+            return program, values, "seen before; other sizes, which its program takes at run time"
     for old in [p for p, _ in known.general] + known.seen[-1:]:
         found = _general_program(known, old, order, outputs, sizes)
         if found is not None:
-            return found
+            return *found, f"seen before with other sizes ({_difference(old, sizes)}); compiled for any such sizes"
+    reason = "not seen before; compiled for these sizes"
+    if known.seen:
+        reason = f"seen before with other sizes ({_difference(known.seen[-1], sizes)}), which it needs to know exactly"
     known.seen.append(sizes)
     del known.seen[:-MAX_PROGRAMS_A_STRUCTURE]
-    return _compile(generalize.build(order, outputs, sizes), {}), {}
+    return _compile(generalize.build(order, outputs, sizes), {}), {}, reason
+
+
+def _difference(old: Sequence[Size], new: Sequence[Size]) -> str:
+    """The sizes that changed, each pair once."""
+    pairs = dict.fromkeys(f"{a} -> {b}" for a, b in zip(old, new, strict=False) if a != b)
+    return ", ".join(list(pairs)[:4]) + (", ..." if len(pairs) > 4 else "")
 
 
 def _general_program(

@@ -18,7 +18,7 @@ import llvmlite.binding as llvm
 
 from tdsl.compiler.source import InternalError
 from tdsl.compiler.target import Target
-from tdsl.runtime import threads
+from tdsl.runtime import disk_cache, threads
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -86,18 +86,74 @@ def _parse(ir: str) -> Any:
     return module
 
 
-def load(ir: str, entry: str, target: Target) -> Loaded:
-    """Compile the module and find `entry` in it."""
-    for name in _DECLARED.findall(ir):
-        if not name.startswith("llvm.") and not is_registered(name):
-            raise InternalError(f"the external function {name!r} is not registered")
+@cache
+def on_disk() -> disk_cache.DiskCache:
+    """The cache of this process: whatever machine code depends on beside its source is part of every key."""
+    target = host_target()
+    process = {
+        "cpu": target.cpu,
+        "features": target.features,
+        "triple": target.triple,
+        "llvmlite": llvm_version(),
+        "code": disk_cache.sources(),
+        "library_calls": " ".join(_LIBRARY_CALLS),
+    }
+    return disk_cache.DiskCache(disk_cache.place(), process)
+
+
+def llvm_version() -> str:
+    from llvmlite import __version__
+
+    return f"{__version__} LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
+
+
+def load(ir: str, entry: str, target: Target, key: str = "", about: dict[str, Any] | None = None) -> Loaded:
+    """Compile the module and find `entry` in it; with a key, keep it on disk, with what is said about it."""
+    externals = [name for name in _DECLARED.findall(ir) if not name.startswith("llvm.")]
+    _check(externals)
     module = _parse(ir)
     engine = llvm.create_mcjit_compiler(module, _machine(target))
+    made: list[bytes] = []
+    if key and target is host_target():
+        engine.set_object_cache(lambda module, code: made.append(code))
     engine.finalize_object()
+    loaded = _found(engine, entry)
+    if made:
+        on_disk().put(key, {**(about or {}), "entry": entry, "externals": externals}, made[0])
+    return loaded
+
+
+def recall(key: str) -> disk_cache.Entry | None:
+    """What an earlier process kept under the key."""
+    return on_disk().get(key)
+
+
+def link(kept: disk_cache.Entry) -> Loaded:
+    """Machine code that was compiled before, in this process."""
+    _check(kept.about["externals"])
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(host_target()))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(kept.code))
+    engine.finalize_object()
+    return _found(engine, kept.about["entry"])
+
+
+def _check(externals: list[str]) -> None:
+    for name in externals:
+        if not is_registered(name):
+            raise InternalError(f"the external function {name!r} is not registered")
+
+
+def _found(engine: Any, entry: str) -> Loaded:
     address = engine.get_function_address(entry)
     if not address:
         raise InternalError(f"no function {entry!r} in the compiled module")
     return Loaded(address, engine)
+
+
+def _runtime_function(ir: str, entry: str) -> Loaded:
+    """A function of the runtime itself, through the disk cache."""
+    kept = recall(ir)
+    return link(kept) if kept is not None else load(ir, entry, host_target(), ir)
 
 
 def assembly(ir: str, target: Target) -> str:
@@ -124,7 +180,7 @@ def _register_parallel() -> None:
     runtime = threads.runtime()
     for name, address in runtime.symbols.items():
         register(name, address, runtime)
-    loaded = load(threads.launcher_ir(runtime), "tdsl_parallel", host_target())
+    loaded = _runtime_function(threads.launcher_ir(runtime), "tdsl_parallel")
     register("tdsl_parallel", loaded.address, loaded)
 
 
@@ -153,7 +209,7 @@ _kept: list[Loaded] = []
 
 @cache
 def _driver() -> Any:
-    loaded = load(_DRIVE, "tdsl_drive", host_target())
+    loaded = _runtime_function(_DRIVE, "tdsl_drive")
     function = ctypes.CFUNCTYPE(None, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)(loaded.address)
     _kept.append(loaded)
     return function

@@ -14,6 +14,8 @@ person to read. Kernels and loops have theirs in test_kernel_text.py and test_lo
 from __future__ import annotations
 
 import importlib
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,9 @@ import tdsl.compiler.ops  # noqa: F401
 from tdsl.compiler.graph import Graph, verify
 from tdsl.compiler.graph_text import parse, show
 from tdsl.compiler.source import IRError
+
+# Runs share no compiled code with each other, nor with what the user has; the processes of one run do.
+os.environ.setdefault("TDSL_CACHE_DIR", os.path.join(tempfile.mkdtemp(prefix="tdsl-tests-"), "cache"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
