@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,8 @@ class DType:
     category: int
     bits: int
     signed: bool
-    numpy: np.dtype[np.generic]
+    numpy: np.dtype[np.generic]  # what its elements are computed with in NumPy
+    storage: np.dtype[np.generic]  # what its bytes are, there
 
     def __repr__(self) -> str:
         return f"tdsl.{self.torch_name}"
@@ -41,6 +43,11 @@ class DType:
         return self.category == FLOAT
 
     @property
+    def is_half(self) -> bool:
+        """Stored in 16 bits, computed in 32: each operation rounds its result."""
+        return self.category == FLOAT and self.bits == 16
+
+    @property
     def is_complex(self) -> bool:
         return False
 
@@ -54,7 +61,8 @@ class DType:
 
 
 def _make(name: str, torch_name: str, category: int, bits: int, signed: bool) -> DType:
-    return DType(name, torch_name, category, bits, signed, np.dtype(torch_name))
+    found = np.dtype(torch_name)
+    return DType(name, torch_name, category, bits, signed, found, found)
 
 
 bool_ = _make("bool", "bool", BOOL, 1, False)
@@ -63,13 +71,15 @@ i8 = _make("i8", "int8", INT, 8, True)
 i16 = _make("i16", "int16", INT, 16, True)
 i32 = _make("i32", "int32", INT, 32, True)
 i64 = _make("i64", "int64", INT, 64, True)
+f16 = _make("f16", "float16", FLOAT, 16, True)
+bf16 = DType("bf16", "bfloat16", FLOAT, 16, True, np.dtype("float32"), np.dtype("uint16"))  # NumPy has none
 f32 = _make("f32", "float32", FLOAT, 32, True)
 f64 = _make("f64", "float64", FLOAT, 64, True)
 
-# The dtypes with kernels; f16 and bf16 join here when the lowering has them.
-DTYPES: tuple[DType, ...] = (bool_, u8, i8, i16, i32, i64, f32, f64)
-_BY_NAME = {d.name: d for d in DTYPES} | {d.torch_name: d for d in DTYPES}
-_BY_NUMPY = {d.numpy: d for d in DTYPES}
+HALVES: tuple[DType, ...] = (f16, bf16)
+DTYPES: tuple[DType, ...] = (bool_, u8, i8, i16, i32, i64, f32, f64)  # computed in their own precision
+_BY_NAME = {d.name: d for d in (*DTYPES, *HALVES)} | {d.torch_name: d for d in (*DTYPES, *HALVES)}
+_BY_NUMPY = {d.numpy: d for d in (*DTYPES, f16)}
 
 
 def by_name(name: str) -> DType:
@@ -98,4 +108,35 @@ def promote(a: DType, b: DType) -> DType:
     if a.category == INT and a.signed != b.signed:
         signed, unsigned = (a, b) if a.signed else (b, a)
         return signed if signed.bits > unsigned.bits else i16
+    if a.bits == b.bits:
+        return f32  # float16 and bfloat16
     return a if a.bits > b.bits else b
+
+
+# ---- bytes and arrays
+
+
+def to_storage(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
+    """An array of elements as the bytes of a tensor of that dtype, rounded to it.
+
+    >>> to_storage(np.array([1.0, 3.140625], np.float32), bf16)
+    array([16256, 16457], dtype=uint16)
+    """
+    if dtype is not bf16:
+        with np.errstate(all="ignore"):
+            return array.astype(dtype.numpy, copy=False)
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(array), np.uint32(0x7FC0), rounded).astype(np.uint16)
+
+
+def from_storage(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
+    """The elements that these bytes are."""
+    if dtype is not bf16:
+        return array
+    return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def rounded(array: np.ndarray[Any, Any], dtype: DType) -> np.ndarray[Any, Any]:
+    """Elements as the dtype holds them."""
+    return from_storage(to_storage(array, dtype), dtype).reshape(array.shape) if dtype is bf16 else array

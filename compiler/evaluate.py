@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tdsl.compiler.dtype import rounded
 from tdsl.compiler.graph import Size, Sym
 from tdsl.compiler.kernel import (
     FUNCTIONS,
@@ -44,7 +45,7 @@ def evaluate(kernel: Kernel, arrays: Mapping[str, Any], sizes: Mapping[Sym, int]
     array([3., 7.], dtype=float32)
     """
     env: dict[str, Array] = {
-        p.name: np.asarray(arrays[p.name]).astype(p.dtype.numpy, copy=False) for p in kernel.params
+        p.name: rounded(np.asarray(arrays[p.name]).astype(p.dtype.numpy, copy=False), p.dtype) for p in kernel.params
     }
     made: dict[str, Array] = {}
     for s in kernel.body:
@@ -187,14 +188,14 @@ class _Run:
 
     def apply(self, e: Call, args: list[Array], live: Array | None) -> Array:
         if e.fn == "cast":
-            return convert(args[0], e.dtype.numpy)
+            return rounded(convert(args[0], e.dtype.numpy), e.dtype)
         if e.fn in ("floordiv", "mod", "fmod") and not e.dtype.is_float:
             zero = args[1] == 0 if live is None else (args[1] == 0) & live
             if np.any(zero) and all(a.size for a in args):
                 raise ZeroDivisionError("ZeroDivisionError: an integer is divided by zero")
             args[1] = np.where(args[1] == 0, np.asarray(1, args[1].dtype), args[1])
         result = np.asarray(FUNCTIONS[e.fn].evaluate(*args))
-        return result.astype(e.dtype.numpy, copy=False)
+        return rounded(result.astype(e.dtype.numpy, copy=False), e.dtype)
 
     def reduce(self, e: Reduce, live: Array | None) -> Array:
         guard = None if e.guard is None else self.eval(e.guard, live)
@@ -210,7 +211,7 @@ class _Run:
             result = REDUCE[e.op](body, mask, axes)
         if e.op in ("argmax", "argmin"):
             result = np.where(result >= 0, result + self.range[e.binders[0].name][0], -1)
-        return np.asarray(result).astype(e.dtype.numpy, copy=False)
+        return rounded(np.asarray(result).astype(e.dtype.numpy, copy=False), e.dtype)
 
 
 def _reads_itself(s: Scatter) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final
 
-from tdsl.compiler.dtype import DType
+from tdsl.compiler.dtype import DType, f32
 from tdsl.compiler.source import InternalError, RawSpan, TdslError
 
 
@@ -211,10 +211,59 @@ _signatures: dict[tuple[Any, ...], Signature] = {}
 def apply(op: str | Op, *args: Value, span: RawSpan = None, **attrs: Any) -> Value:
     """Record `op(*args)`. Attr values are hashable: ints, floats, bools, strings, DTypes, tuples, Definitions."""
     record = OPS[op] if isinstance(op, str) else op
+    try:
+        return apply_exactly(record, *args, span=span, **attrs)
+    except InSingle:
+        return in_single(apply, record, args, attrs)
+
+
+class InSingle(Exception):
+    """The op takes no halves: it is computed in single precision."""
+
+
+# Ops that move elements and compute nothing: halves stay halves.
+_MOVING = frozenset(
+    "detach copy reshape permute expand full slice slice_update as_strided unfold gather take pad flip roll cat "
+    "constant pick pick_put scatter_put bitcast underivable".split()
+)
+
+
+def _single(make: Callable[..., Value], a: Value) -> Value:
+    return number(a.data, f32) if a.is_number else make("cast", a, dtype=f32)
+
+
+def in_single(make: Callable[..., Value], op: Op, args: Sequence[Value], attrs: Attrs) -> Value:
+    """The op on halves: its arguments as f32, its result rounded once."""
+    halves = [a.type.dtype for a in args if a.type.dtype.is_half]
+    half = halves[0] if all(d is halves[0] for d in halves) else f32
+    wide = [_single(make, a) if a.type.dtype.is_half else a for a in args]
+    told = {k: f32 if isinstance(v, DType) and v.is_half else v for k, v in attrs.items()}
+    for name in ("kernel", "block"):
+        if name in told:
+            told[name] = _widened_kernel(told[name])
+    result = make(op.name, *wide, **told)
+    wanted = attrs.get("dtype", half)
+    if result.type.dtype is not f32 or not isinstance(wanted, DType) or not wanted.is_half:
+        return result
+    return make("cast", result, dtype=wanted)
+
+
+_widened_kernel: Callable[[Any], Any] = lambda kernel: kernel  # noqa: E731  `kernel.py` is not known here: see there
+
+
+def widen_kernels_with(function: Callable[[Any], Any]) -> None:
+    global _widened_kernel
+    _widened_kernel = function
+
+
+def apply_exactly(record: Op, *args: Value, span: RawSpan = None, **attrs: Any) -> Value:
+    """`apply`, but for ops that take no halves: InSingle."""
     key = (record, *[a.type for a in args], *attrs.items())
     signature = _signatures.get(key)
     if signature is None:
         types = tuple(a.type for a in args)
+        if record.elementwise is None and record.name not in _MOVING and any(t.dtype.is_half for t in types):
+            raise InSingle
         try:
             result = record.infer(types, attrs)
         except TdslError as error:

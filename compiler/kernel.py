@@ -21,13 +21,13 @@ a scatter's target is an output defined before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tdsl.compiler.dtype import DType, bool_, i64
-from tdsl.compiler.graph import Size, Sym
+from tdsl.compiler.dtype import DType, bool_, f32, i64
+from tdsl.compiler.graph import Size, Sym, widen_kernels_with
 from tdsl.compiler.maths.arrays import on_arrays
 from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.source import InternalError
@@ -484,3 +484,32 @@ def _verify_call(where: str, e: Call) -> None:
         raise InternalError(f"kernel {where}: a condition is {e.args[0].dtype.name}")
     if record.float_only and not e.args[0].dtype.is_float:
         raise InternalError(f"kernel {where}: {e.fn} of {e.args[0].dtype.name}")
+
+
+# ---------------------------------------------------------------------------------------------- in f32
+
+
+def in_f32(kernel: Kernel) -> Kernel:
+    """The kernel with f32 for every half: what it sums and multiplies is rounded by nobody."""
+
+    def single(dtype: DType) -> DType:
+        return f32 if dtype.is_half else dtype
+
+    def change(e: Expr) -> Expr | None:
+        if isinstance(e, Const | Call | Read | Reduce) and e.dtype.is_half:
+            return replace(e, dtype=f32)
+        return None
+
+    params = tuple(replace(p, dtype=single(p.dtype)) for p in kernel.params)
+    body: list[Statement] = []
+    for s in kernel.body:
+        if isinstance(s, Definition):
+            body.append(Definition(s.name, s.binders, rewrite(s.expr, change)))
+            continue
+        guard = None if s.guard is None else rewrite(s.guard, change)
+        index = tuple(rewrite(x, change) for x in s.index)
+        body.append(replace(s, index=index, expr=rewrite(s.expr, change), guard=guard))
+    return Kernel(kernel.name, params, tuple(body), kernel.outputs)
+
+
+widen_kernels_with(in_f32)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from math import inf, nan
 
-from tdsl.compiler.dtype import DTYPES, DType, bool_, by_name, f32, i64
+from tdsl.compiler.dtype import DTYPES, HALVES, DType, bool_, by_name, f32, i64
 from tdsl.compiler.graph import Size, Sym
 from tdsl.compiler.kernel import (
     FUNCTIONS,
@@ -49,7 +49,7 @@ _TOKEN = re.compile(
     r"|(?P<op>:=|->|\*\*|//|==|!=|<=|>=|\+=|[-+*/%&|^~<>()\[\],:.=]))"
 )
 _LEVEL = {FUNCTIONS[fn].infix: (fn, level) for fn, level in INFIX.items()}
-_DTYPES = {d.name for d in DTYPES}
+_DTYPES = {d.name for d in (*DTYPES, *HALVES)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def product(a: Expr, b: Expr) -> Expr:
 
 def tidied(fn: str, args: Sequence[Expr]) -> Expr:
     """A function applied, folded where its operands are constants or the identity."""
-    if all(isinstance(x, Const) for x in args) and fn != "cast":
+    if all(isinstance(x, Const) and not x.dtype.is_half for x in args) and fn != "cast":
         made = call(fn, *args)
         value = FUNCTIONS[fn].evaluate(*(np.asarray(x.value, x.dtype.numpy) for x in args if isinstance(x, Const)))
         return Const(np.asarray(value, made.dtype.numpy).item(), made.dtype)

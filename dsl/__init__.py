@@ -28,7 +28,9 @@ from tdsl.autograd.modes import no_grad as no_grad
 from tdsl.autograd.modes import set_grad_enabled as set_grad_enabled
 from tdsl.bits import *
 from tdsl.compiler.dtype import DType as DType
+from tdsl.compiler.dtype import bf16 as bf16
 from tdsl.compiler.dtype import bool_ as bool_
+from tdsl.compiler.dtype import f16 as f16
 from tdsl.compiler.dtype import f32 as f32
 from tdsl.compiler.dtype import f64 as f64
 from tdsl.compiler.dtype import i8 as i8
@@ -82,6 +84,8 @@ float32 = float = f32
 float64 = double = f64
 int64 = long = i64
 int32 = int = i32
+float16 = half = f16
+bfloat16 = bf16
 int16 = short = i16
 int8 = i8
 uint8 = u8

@@ -373,6 +373,7 @@ def tensor(
     Device(device or "cpu")
     if requires_grad and _result_dtype(data, dtype).category != dt.FLOAT:
         raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+    found: DType | None = None
     if isinstance(data, Tensor):
         warnings.warn(
             "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
@@ -387,7 +388,9 @@ def tensor(
         shape, leaves = _shape_of(data), _leaves(data)
         found = dtype or _join(leaves)
         array = _array(leaves, found).reshape(shape)
-    result = from_array(array if dtype is None else _converted(array, dtype))
+    if dtype is None and isinstance(data, Tensor):
+        dtype = data.dtype
+    result = from_array(array, found) if dtype is None else from_array(_converted(array, dtype), dtype)
     return result.requires_grad_() if requires_grad else result
 
 

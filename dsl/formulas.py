@@ -26,12 +26,23 @@ class finfo:
     """
 
     def __init__(self, dtype: dt.DType | None = None) -> None:
-        found = np.finfo((dtype or ew.Defaults.dtype).numpy)  # type: ignore[type-var]
+        dtype = dtype or ew.Defaults.dtype
+        if dtype is dt.bf16:
+            self._of_bfloat16()
+            return
+        found = np.finfo(dtype.numpy)  # type: ignore[type-var]
         self.bits, self.eps = int(found.bits), float(found.eps)
         self.min, self.max = float(found.min), float(found.max)
         self.tiny = self.smallest_normal = float(found.tiny)
         self.resolution = float(found.resolution)
         self.dtype = str(found.dtype)
+
+    def _of_bfloat16(self) -> None:
+        """Eight bits of exponent, as float32, and seven of mantissa."""
+        self.bits, self.eps, self.resolution, self.dtype = 16, 2.0**-7, 0.01, "bfloat16"
+        self.max = (2 - 2.0**-7) * 2.0**127
+        self.min, self.tiny = -self.max, 2.0**-126
+        self.smallest_normal = self.tiny
 
 
 class iinfo:

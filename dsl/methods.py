@@ -313,7 +313,7 @@ _IN_PLACE = (
     "subtract multiply divide true_divide negative absolute"
 ).split() + [*bits.IN_PLACE, *maths.IN_PLACE]
 _CONVERSIONS = {"float": dt.f32, "double": dt.f64, "long": dt.i64, "int": dt.i32, "bool": dt.bool_, "byte": dt.u8,
-                "short": dt.i16, "char": dt.i8}  # fmt: skip
+                "short": dt.i16, "char": dt.i8, "half": dt.f16, "bfloat16": dt.bf16}  # fmt: skip
 _ARITHMETIC = {"add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul, "truediv": elementwise.div,
                "floordiv": elementwise.floor_divide, "mod": elementwise.remainder, "pow": elementwise.pow,
                "lshift": bits.bitwise_left_shift, "rshift": bits.bitwise_right_shift,

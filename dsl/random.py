@@ -151,6 +151,9 @@ def normal(
     x = _finish(_gauss(shape, generator), dtype, False)
     x = x.detach() * (std.detach() if isinstance(std, Tensor) else std)
     x = x + (mean.detach() if isinstance(mean, Tensor) else mean)
+    like = mean if isinstance(mean, Tensor) else std
+    if size is None and isinstance(like, Tensor):
+        x = x.to(like.dtype)
     return x.requires_grad_() if requires_grad else x
 
 
@@ -365,7 +368,7 @@ def random_of(input: Tensor, from_: int = 0, to: int | None = None, *, generator
     """Integers in [from, to); without `to`, in [0, from); without either, all the dtype holds exactly."""
     d = input.dtype
     if to is None:
-        most = {dt.f32: 1 << 24, dt.f64: 1 << 53}.get(d)
+        most = {dt.f32: 1 << 24, dt.f64: 1 << 53, dt.f16: 1 << 11, dt.bf16: 1 << 8}.get(d)
         from_, to = 0, from_ or most or (2 if d is dt.bool_ else 1 << min(d.bits - d.signed, 48))
     return _integers(from_, to, tuple(input.shape), generator, d)
 

@@ -16,7 +16,15 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import tdsl.compiler.ops  # noqa: F401  fills the op table
-from tdsl.compiler.graph import Signature, Value, apply, forget_signatures
+from tdsl.compiler.graph import (
+    OPS,
+    InSingle,
+    Signature,
+    Value,
+    apply_exactly,
+    forget_signatures,
+    in_single,
+)
 from tdsl.compiler.source import RawSpan, Span
 from tdsl.runtime import dispatch
 
@@ -159,7 +167,10 @@ class _Place:
 
 def record(op: str, *args: Value, **attrs: Any) -> Value:
     """Record an op; its result is on the tape when grad mode is on and an arg is."""
-    value = apply(op, *args, span=here(), **attrs)
+    try:
+        value = apply_exactly(OPS[op], *args, span=here(), **attrs)
+    except InSingle:
+        return in_single(record, OPS[op], args, attrs)
     if Mode.grad and value.type.dtype.is_float:
         for a in args:
             if a.tape is not None:

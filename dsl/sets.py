@@ -50,10 +50,10 @@ def _distinct(input: Tensor, rows: Array, d: int | None, order: Array, inverse: 
     starts = _starts(rows[order])
     first = order[starts]
     if d is None:
-        results = [from_array(rows[first])]
+        results = [from_array(rows[first], input.dtype)]
     else:
         slices = np.moveaxis(input.array(), d, 0)[first]
-        results = [movedim(from_array(np.ascontiguousarray(slices)), 0, d)]
+        results = [movedim(from_array(np.ascontiguousarray(slices), input.dtype), 0, d)]
     if inverse:
         places = np.empty(len(rows), np.int64)
         places[order] = np.cumsum(starts) - 1

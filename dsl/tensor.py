@@ -255,8 +255,7 @@ class Tensor:
     def array(self) -> np.ndarray[Any, Any]:
         """The elements as NumPy sees them, in place for a tensor that is no view; do not write."""
         value = known(self.value)
-        result: np.ndarray[Any, Any] = value.data.view(value.shape)
-        return result
+        return dt.from_storage(value.data.view(value.shape), value.dtype)
 
     # ---- what it is
 
@@ -603,6 +602,8 @@ class Tensor:
         """The elements as a NumPy array that shares this tensor's memory."""
         if self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self.dtype is dt.bf16:
+            raise TypeError("Got unsupported ScalarType BFloat16", hint="NumPy has none: x.float().numpy()")
         if force:
             return np.array(self.array())
         storage = self.storage()
@@ -614,7 +615,7 @@ class Tensor:
         """The storage's elements as this tensor's dtype has them."""
         flat: np.ndarray[Any, Any] = base.data.array
         size = flat.size * flat.itemsize // self.dtype.itemsize * self.dtype.itemsize
-        return flat if base.dtype is self.dtype else flat[: size // flat.itemsize].view(self.dtype.numpy)
+        return flat if base.dtype is self.dtype else flat[: size // flat.itemsize].view(self.dtype.storage)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.requires_grad:
@@ -687,7 +688,7 @@ class Tensor:
         return format(self.item(), spec) if spec or self.ndim == 0 and not self.requires_grad else repr(self)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return _rebuild, (np.array(self.array()), self.requires_grad and self.is_leaf)
+        return _rebuild, (np.array(self.array()), self.requires_grad and self.is_leaf, self.dtype)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
@@ -695,7 +696,7 @@ class Tensor:
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
                 "at the moment."
             )
-        made: Tensor = _rebuild(np.array(self.array()), self.requires_grad)
+        made: Tensor = _rebuild(np.array(self.array()), self.requires_grad, self.dtype)
         made.__class__ = type(self)
         made.__dict__.update(self.__dict__)
         memo[id(self)] = made
@@ -737,8 +738,8 @@ def _from_data(data: Any, sizes: tuple[int, ...]) -> Value:
     return known(made.value)
 
 
-def _rebuild(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
-    made = from_array(array)
+def _rebuild(array: np.ndarray[Any, Any], requires_grad: bool, dtype: DType | None = None) -> Tensor:
+    made = from_array(array, dtype)
     return made.requires_grad_() if requires_grad else made
 
 
@@ -753,22 +754,22 @@ def strided(
     return window
 
 
-def from_array(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor that owns these elements."""
-    dtype = dt.by_numpy(array.dtype)
+def from_array(array: np.ndarray[Any, Any], dtype: DType | None = None) -> Tensor:
+    """A tensor that owns these elements, of a dtype that NumPy may not have."""
+    dtype = dtype or dt.by_numpy(array.dtype)
     if dtype is None:
         raise TypeError(
             f"can't convert np.ndarray of type {array.dtype}. The only supported types are: float64, float32, int64, "
             "int32, int16, int8, uint8, and bool."
         )
-    flat = np.ascontiguousarray(array).reshape(-1)
+    flat = np.ascontiguousarray(dt.to_storage(array, dtype)).reshape(-1)
     return Tensor(input_value(Type(dtype, tuple(array.shape)), Buffer(flat)))
 
 
 # ---- helpers of all the functions
 
 _TYPE_NAMES = {dt.f32: "Float", dt.f64: "Double", dt.i64: "Long", dt.i32: "Int", dt.i16: "Short", dt.i8: "Char",
-               dt.u8: "Byte", dt.bool_: "Bool"}  # fmt: skip
+               dt.u8: "Byte", dt.bool_: "Bool", dt.f16: "Half", dt.bf16: "BFloat16"}  # fmt: skip
 
 
 def type_name(dtype: DType) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tdsl.compiler.dtype import DType, by_numpy
+from tdsl.compiler.dtype import DType
 from tdsl.compiler.source import MemoryError
 
 ALIGNMENT = 64
@@ -47,11 +47,11 @@ class _Pool:
     """Freed buffers by size and dtype: allocation costs a microsecond, and fresh pages many more."""
 
     def __init__(self) -> None:
-        self.free: dict[tuple[DType, int], list[tuple[np.ndarray[Any, Any], int]]] = {}
+        self.free: dict[tuple[np.dtype[Any], int], list[tuple[np.ndarray[Any, Any], int]]] = {}
         self.nbytes = 0
 
     def take(self, dtype: DType, count: int) -> Buffer | None:
-        found = self.free.get((dtype, count))
+        found = self.free.get((dtype.storage, count))
         if not found:
             return None
         array, address = found.pop()
@@ -62,19 +62,13 @@ class _Pool:
         # the memory's owner is seen by this array alone: any NumPy view of it would hold the owner, too
         if sys.getrefcount(array.base) > 2 or self.nbytes + array.nbytes > POOL_LIMIT:
             return
-        kept = self.free.setdefault((by_numpy_strict(array.dtype), array.size), [])
+        kept = self.free.setdefault((array.dtype, array.size), [])
         if len(kept) < POOL_DEPTH:
             kept.append((array, address))
             self.nbytes += array.nbytes
 
 
 _pool: _Pool | None = _Pool()
-
-
-def by_numpy_strict(dtype: np.dtype[Any]) -> DType:
-    found = by_numpy(dtype)
-    assert found is not None
-    return found
 
 
 def empty(dtype: DType, count: int) -> Buffer:
@@ -93,6 +87,6 @@ def empty(dtype: DType, count: int) -> Buffer:
     except builtins.MemoryError as error:
         raise MemoryError(f"a tensor of {count} {dtype.name} elements needs {nbytes} bytes: {error}") from None
     start = -raw.ctypes.data % ALIGNMENT
-    made = Buffer(raw[start : start + nbytes].view(dtype.numpy))
+    made = Buffer(raw[start : start + nbytes].view(dtype.storage))
     made.pooled = True
     return made

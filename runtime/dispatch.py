@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tdsl.compiler import generalize, pipeline
-from tdsl.compiler.dtype import u8
+from tdsl.compiler.dtype import to_storage, u8
 from tdsl.compiler.evaluate import OutsideError, evaluate
 from tdsl.compiler.graph import Attrs, Graph, Op, Size, Sym, Value
 from tdsl.compiler.kernel import Kernel
@@ -286,7 +286,9 @@ def _explain(order: Sequence[Value], wanted: Sequence[Value]) -> None:
             first = first or error
     for value in wanted:
         result = arrays[value]
-        value.data = result if isinstance(result, Failure) else Buffer(np.array(result).reshape(-1))
+        value.data = (
+            result if isinstance(result, Failure) else Buffer(to_storage(np.array(result), value.dtype).reshape(-1))
+        )
     if first is None:
         raise InternalError("a kernel reported a fault that op-by-op evaluation does not see")
     raise first

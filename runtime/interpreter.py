@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tdsl.compiler.dtype import from_storage, rounded
 from tdsl.compiler.evaluate import evaluate
 from tdsl.compiler.graph import Value, postorder
 from tdsl.compiler.kernel import FUNCTIONS
@@ -34,8 +35,7 @@ def array_of(value: Value) -> Array:
     """An input's or a number's array."""
     if value.is_number:
         return np.asarray(value.data).astype(value.dtype.numpy)
-    array: Array = value.data.view(value.shape)
-    return array
+    return from_storage(value.data.view(value.shape), value.dtype)
 
 
 def run_op(value: Value, args: list[Array]) -> Array:
@@ -56,4 +56,5 @@ def run_op(value: Value, args: list[Array]) -> Array:
     else:
         raise InternalError(f"op {op.name} has no reference")
     with np.errstate(all="ignore"):
-        return np.ascontiguousarray(result).astype(value.dtype.numpy, copy=False).reshape(value.shape)
+        array: Array = np.ascontiguousarray(result).astype(value.dtype.numpy, copy=False).reshape(value.shape)
+    return rounded(array, value.dtype)

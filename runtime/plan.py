@@ -212,7 +212,7 @@ class Plan:
             return held[slot].view(shape)
         if slot in self._offset:
             start = self._offset[slot]
-            return arena.array[start : start + self.nbytes[slot]].view(dtype.numpy).reshape(shape)
+            return arena.array[start : start + self.nbytes[slot]].view(dtype.storage).reshape(shape)
         return held[self.program.inputs + self.made.index(slot)].view(shape)
 
     def _call_library(self, step: LibraryStep, held: Sequence[Buffer], arena: Buffer) -> None:

@@ -60,7 +60,7 @@ def match(kernel: Kernel) -> Contraction | None:
         return None
     (e,) = reduces
     body = e.body
-    if e.op != "sum" or e.guard is not None or len(e.binders) != 1 or not e.dtype.is_float:
+    if e.op != "sum" or e.guard is not None or len(e.binders) != 1 or not e.dtype.is_float or e.dtype.is_half:
         return None
     if not (isinstance(body, Call) and body.fn == "mul" and all(isinstance(x, Read) for x in body.args)):
         return None
@@ -155,7 +155,7 @@ def match_indexed(kernel: Kernel, phases: Collection[str] = ()) -> Indexed | Non
         return None
     (e,) = reduces
     body = e.body
-    if e.op != "sum" or not e.dtype.is_float or not isinstance(body, Call) or body.fn != "mul":
+    if e.op != "sum" or not e.dtype.is_float or e.dtype.is_half or not isinstance(body, Call) or body.fn != "mul":
         return None
     if any(b.lo != 0 for b in (*e.binders, *d.binders)) or any(isinstance(x, Read) and x.checked for x in walk(d.expr)):
         return None

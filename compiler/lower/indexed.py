@@ -346,7 +346,8 @@ class _IndexedProduct(Nest):
         out = self.memory[self.c.definition.name]
         place = part.points.flat([scope.axes[x.name] for x in d.binders], d.shape)
         if self.whole_k:
-            b.store(self._finished(scope, total), out, place)
+            value = self._finished(scope, total)
+            b.store(part.points.scalars.to_memory(value, d.dtype), out, place)
             return
         first = b.compare("arith.cmpi", "eq", pc, b.constant(0))
         sums = b.select(first, total, b.binary("arith.addf", b.load(out, place), total))

@@ -204,7 +204,8 @@ class Points:
         if inside is None:
             with self.b.at(self._level(e.tensor, flat)):
                 return self.scalars.from_memory(self.b.load(memory, flat), e.dtype)
-        zero = self.b.constant(0.0 if e.dtype.is_float else 0, memory_type(e.dtype))
+        held = memory_type(e.dtype)
+        zero = self.b.constant(0.0 if held.is_float else 0, held)
         with self.b.at(self._level(e.tensor, flat, inside)):
             loaded = self.b.if_(inside, lambda: [self.b.load(memory, flat)], lambda: [zero])[0]
         value = self.scalars.from_memory(loaded, e.dtype)

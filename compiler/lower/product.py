@@ -244,7 +244,8 @@ class _Product(Nest):
         out = self.memory[c.definition.name]
         place = self.points.flat([by_axis[x.name] for x in c.definition.binders], c.definition.shape)
         if self.form.whole_k:
-            b.store(self._epilogue(scope, total), out, place)
+            value = self._epilogue(scope, total)
+            b.store(self.points.scalars.to_memory(value, c.definition.dtype), out, place)
             return
         first = b.compare("arith.cmpi", "eq", pc, b.constant(0))
         sums = b.select(first, total, b.binary("arith.addf", b.load(out, place), total))

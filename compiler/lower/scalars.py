@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
-from tdsl.compiler.dtype import BOOL, DType, bool_, u8
+from tdsl.compiler.dtype import BOOL, DType, bool_, f32, u8
 from tdsl.compiler.loops import F32, F64, I1, I8, I16, I32, I64, INDEX, SSA, Scalar
 from tdsl.compiler.loops_builder import Builder
+from tdsl.compiler.lower.halves import Halves
 from tdsl.compiler.maths.special import SPECIAL
 from tdsl.compiler.source import InternalError
 
-_TYPES = {"bool": I1, "u8": I8, "i8": I8, "i16": I16, "i32": I32, "i64": I64, "f32": F32, "f64": F64}
-_MEMORY = {**_TYPES, "bool": I8}
+_TYPES = {
+    "bool": I1,
+    "u8": I8,
+    "i8": I8,
+    "i16": I16,
+    "i32": I32,
+    "i64": I64,
+    "f32": F32,
+    "f64": F64,
+    "f16": F32,
+    "bf16": F32,
+}  # halves are held in registers as the f32 that they are
+_MEMORY = {**_TYPES, "bool": I8, "f16": I16, "bf16": I16}
 _PREDICATES = {
     "eq": ("oeq", "eq", "eq"), "ne": ("une", "ne", "ne"), "lt": ("olt", "slt", "ult"),
     "le": ("ole", "sle", "ule"), "gt": ("ogt", "sgt", "ugt"), "ge": ("oge", "sge", "uge"),
@@ -23,6 +35,9 @@ _MATH = {
     "sin": "math.sin", "cos": "math.cos", "tan": "math.tan", "tanh": "math.tanh", "sigmoid": "math.sigmoid",
     "erf": "math.erf",
 }  # fmt: skip
+
+
+_EXACT = frozenset("neg abs sign floor ceil round trunc relu maximum minimum where copysign".split())  # no rounding
 
 
 def scalar_type(dtype: DType) -> Scalar:
@@ -40,6 +55,7 @@ class Scalars:
 
     def __init__(self, b: Builder, fail: Callable[[SSA], None]) -> None:
         self.b, self.fail = b, fail
+        self.halves = Halves(b)
 
     def const(self, value: bool | int | float, dtype: DType) -> SSA:
         t = scalar_type(dtype)
@@ -52,7 +68,11 @@ class Scalars:
         return self.b.constant(wrapped, t)
 
     def function(self, fn: str, dtype: DType, args: list[SSA], of: DType) -> SSA:
-        """`fn` of elements of dtype `of`; `dtype` is the result's."""
+        """`fn` of elements of dtype `of`; `dtype` is the result's. A half is computed in 32 bits and rounded."""
+        result = self._function(fn, dtype, args, of)
+        return self.halves.rounded(result, dtype) if dtype.is_half and fn not in _EXACT else result
+
+    def _function(self, fn: str, dtype: DType, args: list[SSA], of: DType) -> SSA:
         b = self.b
         if fn in _PREDICATES:
             floating, signed, unsigned = _PREDICATES[fn]
@@ -212,6 +232,12 @@ class Scalars:
         if to is bool_:
             return self.function("ne", bool_, [x, self.const(0, source)], source)
         t = scalar_type(to)
+        if to.is_half:
+            return self.halves.rounded(self.cast(x, f32 if source.is_half else source, f32), to)
+        if source.is_half:
+            source = f32
+            if to is f32:
+                return x
         if source.is_float and to.is_float:
             return b.convert("arith.extf" if to.bits > source.bits else "arith.truncf", x, t)
         unsigned = source is bool_ or not source.signed
@@ -237,9 +263,13 @@ class Scalars:
     # ---- memory
 
     def from_memory(self, x: SSA, dtype: DType) -> SSA:
+        if dtype.is_half:
+            return self.halves.widened(x, dtype)
         return self.b.compare("arith.cmpi", "ne", x, self.b.constant(0, I8)) if dtype is bool_ else x
 
     def to_memory(self, x: SSA, dtype: DType) -> SSA:
+        if dtype.is_half:
+            return self.halves.narrowed(x, dtype)
         return self.b.convert("arith.extui", x, I8) if dtype is bool_ else x
 
     def to_index(self, x: SSA) -> SSA:

@@ -23,7 +23,7 @@ def _bitcast_infer(types: tuple[Type, ...], attrs: Attrs) -> Type:
 define(
     Op(
         "bitcast", "The bytes of x read as another dtype; the last dimension takes up what an element does not.",
-        _bitcast_infer, ZERO, library=lambda x, dtype: np.ascontiguousarray(x).view(dtype.numpy),
+        _bitcast_infer, ZERO, library=lambda x, dtype: np.ascontiguousarray(x).view(dtype.storage),
         samples=lambda: [((np.arange(6, dtype=np.float32).reshape(2, 3),), {"dtype": i32}),
                          ((np.arange(4),), {"dtype": f32})],
     )

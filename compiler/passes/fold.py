@@ -17,6 +17,8 @@ def _fold(node: Value) -> Value:
         return node
     if not all(a.op is not None and a.op.name == "constant" for a in node.args):
         return node
+    if node.dtype.is_half or any(a.dtype.is_half for a in node.args):
+        return node  # rounded where it is made
     if op.name in ("floordiv", "mod", "fmod") and not node.dtype.is_float:
         return node  # may fail: left to the kernel, which reports it
     args = [a.dtype.numpy.type(a.attrs["value"]) for a in node.args]

@@ -77,8 +77,9 @@ def _holds(outer: DType, inner: DType) -> bool:
     if outer is inner:
         return True
     if outer.category == FLOAT:
-        digits = 53 if outer.bits == 64 else 24
-        return inner.bits <= (outer.bits if inner.category == FLOAT else digits)
+        if inner.category == FLOAT:
+            return inner is outer or inner.bits < outer.bits
+        return inner.bits <= {"f64": 53, "f32": 24, "f16": 11, "bf16": 8}[outer.name]
     return inner.category < FLOAT and outer.category != BOOL and outer.bits > inner.bits
 
 

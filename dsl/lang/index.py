@@ -116,7 +116,23 @@ def _defined(site: Site) -> tuple[str, ...]:
 
 
 def _is_library(name: str) -> bool:
-    return name in ("f32", "f64", "i8", "i16", "i32", "i64", "u8", "bool", "len", "float", "int", "max", "min")
+    return name in (
+        "f16",
+        "bf16",
+        "f32",
+        "f64",
+        "i8",
+        "i16",
+        "i32",
+        "i64",
+        "u8",
+        "bool",
+        "len",
+        "float",
+        "int",
+        "max",
+        "min",
+    )
 
 
 def _zeros(value: Any) -> Any:

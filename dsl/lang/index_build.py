@@ -439,7 +439,7 @@ COMPOSED: dict[str, Callable[[Builder, Typed, ast.Node], Typed]] = {
     "isfinite": lambda b, x, n: b.function("lt", [b.function("abs", [x]), _constant(float("inf"))]),
 }
 CASTS: dict[str, DType] = {"long": i64, "float": f32, "double": by_name("f64"), "int": by_name("i32")}
-DTYPE_NAMES = {"u8", "i8", "i16", "i32", "i64", "f32", "f64"}
+DTYPE_NAMES = {"u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"}
 ALIASES = {"absolute": "abs", "remainder": "mod"}
 BINARY = {
     "+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "pow",

@@ -21,7 +21,7 @@ CONSTANTS = {"inf": float("inf"), "nan": float("nan")}
 ELEMENTWISE = frozenset(FUNCTIONS) - {"cast", "and", "or", "not", "xor"} | {
     "absolute", "clamp", "clip", "square", "reciprocal", "silu", "gelu", "softplus", "logical_and", "logical_or",
     "logical_not", "isinf", "isfinite", "max", "min",
-    "u8", "i8", "i16", "i32", "i64", "f32", "f64", "leaky_relu", "remainder",
+    "u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "leaky_relu", "remainder",
 }  # fmt: skip
 METHODS = ELEMENTWISE | {"to", "long", "float", "double", "int"}
 

@@ -35,7 +35,7 @@ ELSEWHERE = {
 }
 EXTRA = ("clip_grad_norm_", "clip_grad_value_", "kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal")
 PLAIN = "len range enumerate zip sorted reversed set dict list tuple str int float bool divmod isinstance repr".split()
-DTYPES = frozenset(("u8", "i8", "i16", "i32", "i64", "f32", "f64"))
+DTYPES = frozenset(("u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"))
 FILES = (
     "load_npz load_npy load_csv load_safetensors read_text read_lines save_npz save_npy save_csv save_safetensors "
     "write_text here"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tdsl.compiler.dtype import DTYPES, DType
+from tdsl.compiler.dtype import DTYPES, HALVES, DType
 from tdsl.compiler.source import Label, ShapeError, Span, TypeError
 from tdsl.lang import ast
 
@@ -16,7 +16,7 @@ PLAIN: dict[str, tuple[type, ...]] = {
     "int": (int,), "float": (float, int), "bool": (bool,), "str": (str,), "list": (list, tuple), "dict": (dict,),
     "tuple": (tuple,),
 }  # fmt: skip
-DTYPE_BY_NAME = {d.name: d for d in DTYPES}
+DTYPE_BY_NAME = {d.name: d for d in (*DTYPES, *HALVES)}
 TENSOR_TYPES = {*DTYPE_BY_NAME, *KINDS, "bool", "tensor"}
 Sizes = dict[str, Any]
 

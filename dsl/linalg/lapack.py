@@ -26,7 +26,7 @@ def array_of(x: Tensor) -> Array:
 
 
 def tensor_of(x: Any, like: Tensor) -> Tensor:
-    return from_array(np.asarray(x, like.dtype.numpy, order="C"))
+    return from_array(np.asarray(x, like.dtype.numpy, order="C"), like.dtype)
 
 
 def need_float(name: str, x: Tensor) -> None:

@@ -14,6 +14,7 @@ from tdsl.compiler.kernel_parse import parse
 from tdsl.compiler.kernel_text import intern
 from tdsl.compiler.source import NotImplementedError, RuntimeError, ValueError
 from tdsl.elementwise import where
+from tdsl.halves import rounded_once
 from tdsl.nn.resizing import cubic
 from tdsl.nn.windows import OUT, TAPS, table, zero_of
 from tdsl.shapes import stack
@@ -118,6 +119,7 @@ def affine_grid(theta: Tensor, size: Any, align_corners: bool | None = None) -> 
     return moved.reshape(size[0], *spatial, rank)
 
 
+@rounded_once
 def grid_sample(
     input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
 ) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.source import RuntimeError, ShapeError
 from tdsl.elementwise import where
+from tdsl.halves import rounded_once
 from tdsl.nn import fused
 from tdsl.nn.activations import dropout
 from tdsl.products import matmul
@@ -35,6 +36,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y if bias is None else y + bias  # type: ignore[no-any-return]
 
 
+@rounded_once
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y[o] = x1^T weight[o] x2 + bias[o]."""
     if tuple(input1.shape[:-1]) != tuple(input2.shape[:-1]):
@@ -60,6 +62,7 @@ def _iota(n: int) -> Any:
     return record("iota", length=n)
 
 
+@rounded_once
 def scaled_dot_product_attention(
     query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
     is_causal: bool = False, scale: float | None = None,

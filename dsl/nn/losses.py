@@ -17,6 +17,7 @@ from tdsl.compiler.kernel import Kernel
 from tdsl.compiler.kernel_parse import parse
 from tdsl.compiler.source import IndexError, RuntimeError, ValueError
 from tdsl.elementwise import constant, relu, where
+from tdsl.halves import rounded_once
 from tdsl.nn import fused
 from tdsl.nn.activations import logsigmoid
 from tdsl.products import matmul
@@ -350,6 +351,7 @@ def linear_cross_entropy(
 # ---- distributions
 
 
+@rounded_once
 def kl_div(
     input: Tensor, target: Tensor, size_average: Any = None, reduce: Any = None, reduction: str = "mean",
     log_target: bool = False,

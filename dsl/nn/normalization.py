@@ -8,6 +8,7 @@ from typing import Any
 
 from tdsl import elementwise as ew
 from tdsl.compiler.source import RuntimeError, ValueError
+from tdsl.halves import rounded_once
 from tdsl.nn.pooling import avg_pool2d, avg_pool3d
 from tdsl.shapes import pad_constant
 from tdsl.tensor import Tensor
@@ -52,6 +53,7 @@ def _check_normalized(input: Tensor, normalized_shape: Sequence[int], weight: An
     return tuple(range(input.ndim - len(shape), input.ndim))
 
 
+@rounded_once
 def layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None,
     eps: float = 1e-5,
@@ -71,6 +73,7 @@ def native_layer_norm(
     return _affine(centred * scale, weight, bias), mean, scale
 
 
+@rounded_once
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -146,6 +149,7 @@ def native_batch_norm(
     return y, mean.reshape(-1), scale.reshape(-1)
 
 
+@rounded_once
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:

@@ -40,6 +40,7 @@ class Update:
     def __init__(self, line: str, *numbers: str) -> None:
         self.line, self.numbers = line, numbers
         self._signatures: dict[Type, Signature | None] = {}
+        self._kernels: dict[Type, Kernel] = {}
 
     def kernel(self, dtype: DType, shape: Sequence[int], tensors: int) -> Kernel:
         sizes, axes = ",".join(map(str, shape)), ", ".join(AXES[: len(shape)])
@@ -56,9 +57,13 @@ class Update:
         signature = self._signatures.get(type_)
         if signature is not None:
             return Value(OPS["index"], values, signature, signature.type)
-        kernel = self.kernel(type_.dtype, type_.shape, len(values) - len(self.numbers))  # type: ignore[arg-type]
+        kernel = self._kernels.get(type_)
+        if kernel is None:
+            kernel = self.kernel(type_.dtype, type_.shape, len(values) - len(self.numbers))  # type: ignore[arg-type]
+            self._kernels[type_] = kernel
         made = apply("index", *values, kernel=kernel)
-        self._signatures[type_] = made.signature
+        if not type_.dtype.is_half:  # which is a cast of the kernel's result
+            self._signatures[type_] = made.signature
         return made
 
 

@@ -130,7 +130,7 @@ def _dtype(name: str) -> Any:
     return dt.by_name(name)
 
 
-_DTYPES = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
+_DTYPES = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "bool", "float16", "bfloat16")
 _TABLE: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Callable(OrderedDict),
     ("collections", "Counter"): _Callable(Counter),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,8 +18,6 @@ from tdsl.recording import known
 from tdsl.runtime.buffer import Buffer
 from tdsl.saving.errors import FileError
 from tdsl.tensor import Tensor, contiguous_strides
-
-_WIDENED = {"float16": 1, "bfloat16": 1}  # read as float32 where kernels of their own are missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +159,6 @@ def _check(stored: Stored, n: int) -> None:
 
 def itemsize(name: str) -> int:
     """Bytes of an element of a dtype by PyTorch's name; FileError for a dtype that tdsl does not have."""
-    if name in _WIDENED:
-        return 2
     try:
         return dt.by_name(name).itemsize
     except KeyError:
@@ -178,22 +173,10 @@ def from_bytes(raw: np.ndarray[Any, Any], name: str, swap: bool = False) -> Tens
     raw = np.array(raw, np.uint8)
     if swap and size > 1:
         raw = raw.view(f"u{size}").byteswap().view(np.uint8)
-    try:
-        dtype = dt.by_name(name)
-    except KeyError:
-        return _widened(raw, name)
+    dtype = dt.by_name(name)
     if dtype is dt.bool_:
         raw = (raw != 0).view(np.uint8)
-    return _over(Buffer(raw.view(dtype.numpy)), dtype, (raw.size // size,))
-
-
-def _widened(raw: np.ndarray[Any, Any], name: str) -> Tensor:
-    warnings.warn(f"tensors of dtype {name} are loaded as float32", UserWarning, stacklevel=2)
-    if name == "float16":
-        wide = raw.view(np.float16).astype(np.float32)
-    else:
-        wide = (raw.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return _over(Buffer(wide), dt.f32, (wide.size,))
+    return _over(Buffer(raw.view(dtype.storage)), dtype, (raw.size // size,))
 
 
 def _over(buffer: Any, dtype: DType, shape: tuple[int, ...]) -> Tensor:

@@ -32,7 +32,7 @@ def _window(
     if M < 0:
         raise ValueError(f"{name} requires non-negative window length, got M={M}")
     dtype = dtype or Defaults.dtype
-    if not dtype.is_float:
+    if not dtype.is_float or dtype.is_half:
         raise ValueError(f"{name} expects float32 or float64 dtypes, got: {dtype!r}")
     if M == 0:
         return empty(0, dtype=dtype, requires_grad=requires_grad)
