@@ -111,15 +111,10 @@ def load(ir: str, entry: str, target: Target, key: str = "", about: dict[str, An
     """Compile the module and find `entry` in it; with a key, keep it on disk, with what is said about it."""
     externals = [name for name in _DECLARED.findall(ir) if not name.startswith("llvm.")]
     _check(externals)
-    module = _parse(ir)
-    engine = llvm.create_mcjit_compiler(module, _machine(target))
-    made: list[bytes] = []
+    code: bytes = _machine(target).emit_object(_parse(ir))
+    loaded = _linked(code, entry)
     if key and target is host_target():
-        engine.set_object_cache(lambda module, code: made.append(code))
-    engine.finalize_object()
-    loaded = _found(engine, entry)
-    if made:
-        on_disk().put(key, {**(about or {}), "entry": entry, "externals": externals}, made[0])
+        on_disk().put(key, {**(about or {}), "entry": entry, "externals": externals}, code)
     return loaded
 
 
@@ -131,10 +126,7 @@ def recall(key: str) -> disk_cache.Entry | None:
 def link(kept: disk_cache.Entry) -> Loaded:
     """Machine code that was compiled before, in this process."""
     _check(kept.about["externals"])
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(host_target()))
-    engine.add_object_file(llvm.ObjectFileRef.from_data(kept.code))
-    engine.finalize_object()
-    return _found(engine, kept.about["entry"])
+    return _linked(kept.code, kept.about["entry"])
 
 
 def _check(externals: list[str]) -> None:
@@ -143,7 +135,14 @@ def _check(externals: list[str]) -> None:
             raise InternalError(f"the external function {name!r} is not registered")
 
 
-def _found(engine: Any, entry: str) -> Loaded:
+def _linked(code: bytes, entry: str) -> Loaded:
+    """Object code in this process, and the address of a function of it.
+
+    (LLVM's own object cache would do as well, but its callbacks hold the engine in a cycle of references.)
+    """
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(host_target()))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
     address = engine.get_function_address(entry)
     if not address:
         raise InternalError(f"no function {entry!r} in the compiled module")

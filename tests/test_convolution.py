@@ -157,3 +157,27 @@ def test_same_bits_with_any_number_of_threads() -> None:
     finally:
         tdsl.set_num_threads(before)
     assert results[0] == results[1] == results[2]
+
+
+def test_products_of_what_was_reshaped_and_permuted() -> None:
+    """Heads that are split and joined, and a flattened image: the reshape is written into the product's subscripts."""
+    rng = np.random.default_rng(4)
+    x, w, b = (rng.standard_normal(s).astype("f") for s in ((3, 4, 10, 8), (20, 32), (20,)))
+    image, v = (rng.standard_normal(s).astype("f") for s in ((6, 5, 4, 12), (9, 240)))
+    tensors = [tdsl.tensor(a, requires_grad=True) for a in (x, w, b, image, v)]
+    tx, tw, tb, ti, tv = tensors
+    joined = F.linear(tx.transpose(1, 2).reshape(3, 10, 32), tw, tb)
+    flat = F.relu(ti.flatten(1) @ tv.t())
+    (joined.square().sum() + flat.sum()).backward()
+    rows = x.transpose(0, 2, 1, 3).reshape(3, 10, 32)
+    y, z = rows @ w.T + b, image.reshape(6, 240) @ v.T
+    np.testing.assert_allclose(joined.detach().numpy(), y, atol=1e-4)
+    np.testing.assert_allclose(flat.detach().numpy(), np.maximum(z, 0), atol=1e-4)
+    gradients = (
+        (2 * y @ w).reshape(3, 10, 4, 8).transpose(0, 2, 1, 3), np.einsum("btn,btk->nk", 2 * y, rows),
+        2 * y.sum((0, 1)),
+        ((z > 0) @ v).reshape(image.shape), (z > 0).T.astype("f") @ image.reshape(6, 240),
+    )  # fmt: skip
+    for tensor, want in zip(tensors, gradients, strict=True):
+        assert tensor.grad is not None
+        np.testing.assert_allclose(tensor.grad.numpy(), want, atol=1e-3)

@@ -159,15 +159,15 @@ def match_indexed(kernel: Kernel, phases: Collection[str] = ()) -> Indexed | Non
         return None
     if any(b.lo != 0 for b in (*e.binders, *d.binders)) or any(isinstance(x, Read) and x.checked for x in walk(d.expr)):
         return None
-    if free_axes(e) - {b.name for b in d.binders} or _under_condition(d.expr, e):
+    if free_axes(e) - {b.name for b in d.binders} or _may_fault(e):
         return None
     return _indexed(d, e, body.args[0], body.args[1], phases)
 
 
-def _under_condition(root: Expr, target: Reduce) -> bool:
-    """Whether `target` may not be needed everywhere: it stands in a branch."""
-    return any(isinstance(x, Call) and x.fn == "where" and any(y is target for a in x.args[1:] for y in walk(a))
-               for x in walk(root))  # fmt: skip
+def _may_fault(e: Expr) -> bool:
+    """Whether evaluating it where it is not needed, as in a branch not taken, could report something."""
+    return any(isinstance(x, Call) and x.fn in ("floordiv", "mod", "fmod") and not x.dtype.is_float
+               and not (isinstance(x.args[1], Const) and x.args[1].value > 0) for x in walk(e))  # fmt: skip
 
 
 def _indexed(d: Definition, e: Reduce, first: Expr, second: Expr, phases: Collection[str]) -> Indexed | None:
