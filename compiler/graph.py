@@ -256,12 +256,21 @@ def widen_kernels_with(function: Callable[[Any], Any]) -> None:
     _widened_kernel = function
 
 
+def _settled(x: Any) -> Any:
+    """Attrs are structure: of a number that a recording follows, the number itself."""
+    if isinstance(x, tuple) and type(x) is tuple:
+        return tuple(_settled(y) for y in x)
+    return x.plain() if hasattr(type(x), "plain") else x
+
+
 def apply_exactly(record: Op, *args: Value, span: RawSpan = None, **attrs: Any) -> Value:
     """`apply`, but for ops that take no halves: InSingle."""
     key = (record, *[a.type for a in args], *attrs.items())
     signature = _signatures.get(key)
     if signature is None:
         types = tuple(a.type for a in args)
+        attrs = {name: _settled(x) for name, x in attrs.items()}
+        key = (record, *types, *attrs.items())
         if record.elementwise is None and record.name not in _MOVING and any(t.dtype.is_half for t in types):
             raise InSingle
         try:

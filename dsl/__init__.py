@@ -122,6 +122,7 @@ _OF_ENVIRONMENT = (
     "set_num_interop_threads", "set_printoptions", "typename", "use_deterministic_algorithms",
 )  # fmt: skip
 _LAZY_NAMES = {
+    "compile": ("tdsl.capture.compiled", "compile"),
     "ir": ("tdsl.inspection", "ir"),
     "explain_compiles": ("tdsl.inspection", "explain_compiles"),
     **{

@@ -49,6 +49,7 @@ class _Mode(threading.local):
     watch: Callable[[tuple[Value, ...]], None] | None = None  # told the args of each op recorded
     hidden: Callable[[Value], bool] | None = None  # whether a value has no bytes yet to be made of (`func/standins.py`)
     assigning: Callable[[Value, Value], None] | None = None  # told a storage's value and what replaces it
+    capture: Any = None  # the watch over a call that is to be replayed (`capture/record.py`)
     transforms = 0  # transforms of functions that are at work
     inference = False
     inferred: weakref.WeakSet[Value] | None = None  # values made in inference mode; None: it was never on
@@ -195,6 +196,8 @@ def hold(tensor: Any) -> None:
 
 def flush(extra: Sequence[Value] = ()) -> None:
     """Run everything that this thread has pending and that is still held by somebody."""
+    if Mode.capture is not None and not extra:
+        return  # a captured call runs as a whole
     Mode.recorded = 0
     if Mode.hidden is not None and any(Mode.hidden(v) for v in extra):
         raise NeedsValue
@@ -260,6 +263,8 @@ def _add_saved(roots: Sequence[Value], wanted: dict[Value, None]) -> None:
 def known(value: Value) -> Value:
     """The value with its bytes."""
     if value.data is None:
+        if Mode.capture is not None:
+            Mode.capture.demanded(value)
         flush((value,))
     data = value.data
     if isinstance(data, dispatch.Failure):

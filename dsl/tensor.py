@@ -592,6 +592,8 @@ class Tensor:
         """The only element as a Python number."""
         if self.numel() != 1:
             raise RuntimeError(f"a Tensor with {self.numel()} elements cannot be converted to Scalar")
+        if Mode.capture is not None and self.value.data is None:
+            return Mode.capture.late(self)  # type: ignore[no-any-return]
         number_: Number = self.array().reshape(-1)[0].item()
         return number_
 

@@ -43,6 +43,15 @@ class Buffer:
             _pool.give(self.array, self.address)
 
 
+def free(buffer: Buffer, holders: int) -> bool:
+    """Whether nobody but the caller, who knows of `holders` references, sees these bytes: they may be written."""
+    array = buffer.array
+    return (
+        buffer.pooled and not buffer.shared and sys.getrefcount(buffer) == holders + 2
+        and sys.getrefcount(array) <= 3 and sys.getrefcount(array.base) <= 2
+    )  # fmt: skip
+
+
 class _Pool:
     """Freed buffers by size and dtype: allocation costs a microsecond, and fresh pages many more."""
 

@@ -134,6 +134,27 @@ def realize(values: Sequence[Value]) -> None:
             value.data = buffer
 
 
+def prepare(wanted: Sequence[Value]) -> Plan:
+    """The plan that `realize` would run for these values, none of which has its bytes."""
+    with _lock:
+        order, place, key = linearize(wanted)
+        outputs = [place[v] for v in wanted]
+        return _plan((*key, -3, *outputs), order, outputs)
+
+
+def run_plan(
+    plan: Plan, inputs: Sequence[Buffer], numbers: Sequence[bool | int | float],
+    spares: Sequence[Buffer | None] | None = None,
+) -> list[Buffer] | None:  # fmt: skip
+    """Run a plan on other inputs; None where a kernel reported a fault. `spares`: see `Plan.run`."""
+    with _lock:
+        counters.runs += 1
+        for observer in observers:
+            observer(plan.program)
+        results = plan.run(inputs, numbers, _arena_of(plan.arena_size), spares)
+        return None if plan.failed() else results
+
+
 def clear_cache() -> None:
     """Forget every compiled program and kernel."""
     with _lock:

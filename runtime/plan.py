@@ -182,10 +182,17 @@ class Plan:
             segments.append((functions + 8 * first, frames + 8 * first, done - first))
         return segments
 
-    def run(self, inputs: Sequence[Buffer], numbers: Sequence[bool | int | float], arena: Buffer) -> list[Buffer]:
-        """One buffer for each output of the program's graph. The caller holds the lock."""
+    def run(
+        self, inputs: Sequence[Buffer], numbers: Sequence[bool | int | float], arena: Buffer,
+        spares: Sequence[Buffer | None] | None = None,
+    ) -> list[Buffer]:  # fmt: skip
+        """One buffer for each output of the program's graph. The caller holds the lock.
+
+        `spares`: for each of `made`, a buffer of its size that nobody reads any more, to be written, or None.
+        """
         slots = self.program.slots
-        outputs = [empty(slots[k].dtype, self.counts[k]) for k in self.made]
+        given = spares if spares is not None else [None] * len(self.made)
+        outputs = [have or empty(slots[k].dtype, self.counts[k]) for k, have in zip(self.made, given, strict=True)]
         addresses = np.array([*[b.address for b in inputs], *[b.address for b in outputs], arena.address], np.int64)
         self._frame[self._where] = addresses[self._which] + self._add
         if self._float_which:

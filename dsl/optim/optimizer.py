@@ -11,6 +11,7 @@ import numpy as np
 
 from tdsl.autograd.engine import Handle
 from tdsl.autograd.modes import enable_grad, no_grad
+from tdsl.capture.numbers import as_float
 from tdsl.compiler import dtype as dt
 from tdsl.compiler.dtype import DType
 from tdsl.compiler.graph import OPS, Signature, Type, Value, apply, input_value, number
@@ -92,11 +93,19 @@ def replace(tensor: Tensor, value: Value) -> Tensor:
 
 def scalar(value: float) -> Tensor:
     """A 0-d float32 tensor of a known number."""
-    return Tensor(_scalar_value(value))
+    made = Tensor(_scalar_value(value))
+    if type(value) is int:
+        made.__dict__["_known"] = (made._value, value)
+    return made
 
 
 def _scalar_value(value: float) -> Value:
     return input_value(Type(dt.f32, ()), Buffer(np.array([value], np.float32)))
+
+
+def counted(n: int) -> tuple[Value, int]:
+    """A step count as a state keeps it: its value, and the number itself."""
+    return _scalar_value(n), n
 
 
 def as_number(x: Any) -> float:
@@ -127,7 +136,7 @@ class Optimizer:
         self._before: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self._after: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self._shared: dict[Any, list[Value]] = {}
-        self._counts: dict[int, Value] = {}
+        self._counts: dict[int, tuple[Value, int]] = {}
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -197,23 +206,25 @@ class Optimizer:
         self, group: dict[str, Any], dtype: DType, count: int, of: Callable[[], Iterable[float]]
     ) -> list[Value]:
         """The numbers of an update as run-time arguments, once for all parameters of a group at the same step."""
-        key = (id(group), dtype, count)
+        key = (id(group), dtype, count if type(count) is int else id(count))  # a count that is followed has no hash
         found = self._shared.get(key)
         if found is None:
-            found = self._shared[key] = [number(float(x), dtype) for x in of()]
+            found = self._shared[key] = [number(as_float(x), dtype) for x in of()]
         return found
 
     def _count(self, state: State) -> int:
         """One more step: the state's `step`, a 0-d tensor, and its number."""
         step: Tensor = state["step"]
+        if Mode.capture is not None:
+            following = Mode.capture.count(step, counted)
+            if following is not None:
+                return following  # type: ignore[no-any-return]
         known = step.__dict__.get("_known")
         n = 1 + (known[1] if known is not None and known[0] is step._value else int(step.item()))
-        value = self._counts.get(n)
-        if value is None:
-            self._counts = {n: _scalar_value(n)}
-            value = self._counts[n]
-        replace(step, value)
-        step.__dict__["_known"] = (value, n)
+        if n not in self._counts:
+            self._counts = {n: counted(n)}
+        replace(step, self._counts[n][0])
+        step.__dict__["_known"] = self._counts[n]
         return n
 
     def _decayed(self, group: dict[str, Any], p: Tensor, g: Value) -> Value:
@@ -221,7 +232,7 @@ class Optimizer:
         if group.get("maximize"):
             g = ASCENT(g)
         decay = group.get("weight_decay", 0)
-        return DECAY(g, p.value, number(float(decay), p.dtype)) if decay else g
+        return DECAY(g, p.value, number(as_float(decay), p.dtype)) if decay else g
 
     # ---- hooks and state
 
